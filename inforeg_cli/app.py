@@ -1,0 +1,64 @@
+"""The command line: `inforeg`. Imports nothing heavy, so that --help answers at once."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from inforeg_cli import __version__
+from inforeg_cli.commands.bench import bench
+from inforeg_cli.commands.compare import compare_app
+from inforeg_cli.commands.demo import demo
+from inforeg_cli.commands.evaluate import evaluate
+from inforeg_cli.commands.prepare import prepare
+from inforeg_cli.commands.train import train
+from inforeg_cli.console import err, out
+from inforeg_cli.errors import InforegError
+
+app = typer.Typer(
+    name="inforeg",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(prepare)
+app.command()(train)
+app.command()(evaluate)
+app.add_typer(compare_app, name="compare")
+app.command()(demo)
+app.command()(bench)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"inforeg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train multimodal classifiers whose modalities learn at different speeds, and compare the methods that balance them.
+
+    \b
+    inforeg prepare digits                 raw recordings to training-ready data
+    inforeg train --method inforeg         one model, one loop, every method
+    inforeg evaluate RUN                   what a model knows, by which modality
+    inforeg compare runs                   side by side, over seeds and over clips
+    """
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one clear message and exit code 2 (misuse) or 1 (failure)."""
+    try:
+        app()
+    except InforegError as error:
+        err.print(f"error: {error}", markup=False, style="red")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted", style="red")
+        sys.exit(130)

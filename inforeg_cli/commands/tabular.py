@@ -1,0 +1,69 @@
+"""Plain tables of what commands find, in the formats that every command prints."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inforeg_cli.commands.options import Format
+from inforeg_cli.console import out
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of numbers, text and None, which is shown as nothing."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+
+def print_table(table: Table, format: Format) -> None:
+    """On standard output. CSV and JSON have no place for the title."""
+    if format == Format.json:
+        print_json([dict(zip(table.columns, row, strict=True)) for row in table.rows])
+    elif format == Format.csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([table.columns, *table.rows])
+    elif format == Format.markdown:
+        cells = [table.columns, ("---",) * len(table.columns), *map(_texts, table.rows)]
+        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+        out.print("\n".join([f"**{table.title}**", "", *lines, ""]), markup=False)
+    else:
+        _print_rich(table)
+
+
+def print_json(value: Any) -> None:
+    out.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
+
+
+def number(value: int | None) -> str:
+    """With separators; nothing for None."""
+    return "" if value is None else f"{value:,}"
+
+
+def size(value: int | None) -> str:
+    """Bytes as people read them; nothing for None."""
+    if value is None:
+        return ""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.1f} {unit}"
+    return f"{value} B"
+
+
+def _print_rich(table: Table) -> None:
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(title=Text(table.title), title_justify="left")
+    for name, column in zip(table.columns, zip(*table.rows, strict=True), strict=True):
+        grid.add_column(name, justify="right" if all(isinstance(cell, int) for cell in column) else "left")
+    for row in table.rows:
+        grid.add_row(*map(Text, _texts(row)))
+    out.print(grid)
+
+
+def _texts(row: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple("" if cell is None else str(cell) for cell in row)

@@ -1,0 +1,299 @@
+"""What an experiment is: one frozen record of everything that can change a result, resolved against the data it runs on."""
+
+from collections.abc import Mapping
+from math import cos, pi
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, PositiveInt, TypeAdapter, ValidationError, field_validator, model_validator
+
+from inforeg_cli.data.store import Store
+from inforeg_cli.data.transforms import InputConfig, build_transform
+from inforeg_cli.engine.window import Window
+from inforeg_cli.errors import BadInput, Misuse
+from inforeg_cli.files import canonical_json, digest
+from inforeg_cli.methods import METHODS, Joint, MethodConfig
+from inforeg_cli.models.encoders import Encoder, default_encoder
+from inforeg_cli.models.fusion import FusionConfig, fusion_class
+from inforeg_cli.naming import nearest
+from inforeg_cli.settings import Settings
+
+
+class SGD(Settings):
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(0.01, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(1e-4, ge=0)
+    encoder_lr_factor: float = Field(1.0, ge=0)
+
+
+class AdamW(Settings):
+    name: Literal["adamw"] = "adamw"
+    lr: float = Field(1e-3, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    encoder_lr_factor: float = Field(1.0, ge=0)
+
+
+class StepSchedule(Settings):
+    """Times `gamma` every `step_size` epochs."""
+
+    name: Literal["step"] = "step"
+    step_size: PositiveInt = 30
+    gamma: float = Field(0.1, ge=0)
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return self.gamma ** (epoch // self.step_size)
+
+
+class CosineSchedule(Settings):
+    """From the full rate in epoch 0 towards zero after the last."""
+
+    name: Literal["cosine"] = "cosine"
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return (1 + cos(pi * epoch / epochs)) / 2
+
+
+class ConstantSchedule(Settings):
+    name: Literal["constant"] = "constant"
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return 1.0
+
+
+class Data(Settings):
+    """Which split scheme and which label column of the store; without one, its first."""
+
+    scheme: str
+    label: str
+
+
+class Trace(Settings):
+    """The trace that drives windows. The defaults are the paper's surrogate; the rest are the released code's choices."""
+
+    reduction: Literal["sum", "layer-mean"] = "sum"
+    after_adjust: bool = False
+
+
+class Record(Settings):
+    """What is recorded besides what training needs.
+
+    test_curve: score the test split every epoch. It chooses nothing.
+    trace: squared gradient norms; without them there is no prime window.
+    fisher: per-sample squared gradient norms of the fused loss over `fisher_clips` train clips, every epoch (eq. 7).
+    """
+
+    test_curve: bool = True
+    trace: bool = True
+    fisher: bool = False
+    fisher_clips: PositiveInt = 256
+
+
+class Experiment(Settings):
+    dataset: str
+    data: Data
+    modalities: tuple[str, ...] = Field(min_length=1)
+    inputs: dict[str, InputConfig]
+    encoders: dict[str, Encoder]
+    fusion: FusionConfig = Field(default_factory=lambda: TypeAdapter(FusionConfig).validate_python({"name": "concat"}))
+    method: MethodConfig = Joint.Config()
+    unimodal_losses: Literal["none", "own", "slice"] = "none"
+    window: Window
+    trace: Trace = Trace()
+    optimizer: Annotated[SGD | AdamW, Field(discriminator="name")] = SGD()
+    schedule: Annotated[StepSchedule | CosineSchedule | ConstantSchedule, Field(discriminator="name")] = StepSchedule()
+    epochs: PositiveInt = 50
+    batch_size: int = Field(64, ge=2)
+    seed: int = Field(0, ge=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    deterministic: bool = False
+    record: Record = Record()
+
+    @field_validator("modalities", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Experiment":
+        if self.window.leader and self.window.leader not in self.modalities:
+            raise ValueError(
+                f"window.leader '{self.window.leader}' is none of the modalities {', '.join(self.modalities)}"
+            )
+        if self.window.when in ("prime", "other") and not self.record.trace:
+            raise ValueError(f"window.when = '{self.window.when}' needs traces: leave record.trace on")
+        if "own heads" in self.method_class.requires and self.unimodal_losses != "own":
+            raise ValueError(f"method '{self.method.name}' trains own heads: unimodal_losses must be 'own'")
+        if self.unimodal_losses == "slice" and not fusion_class(self.fusion).additive:
+            raise ValueError(
+                f"unimodal_losses = slice needs fused logits that are a sum of parts, which '{self.fusion.name}' does not "
+                "give: choose --fusion concat or sum, or --unimodal-losses own"
+            )
+        return self
+
+    @property
+    def method_class(self) -> type:
+        return METHODS[self.method.name]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether no method acts: joint training by choice, or because a single modality leaves nothing to balance."""
+        return self.method.name == "joint" or len(self.modalities) == 1
+
+    @property
+    def label(self) -> str:
+        """What tables and folders call it: the method, its unimodal losses, and its window where that is not its usual one."""
+        name = getattr(self.method, "label", self.method.name)
+        if self.method.name == "joint" and self.unimodal_losses == "own":
+            name = "uniform"
+        elif self.unimodal_losses != "none" and "own heads" not in self.method_class.requires:
+            name += f"+{self.unimodal_losses}"
+        usual = self.method_class.default_window
+        return name if self.window.when == usual or self.method.name == "joint" else f"{name}@{self.window.when}"
+
+    @property
+    def baseline(self) -> str | None:
+        """The label of the run that this one is compared with: the same losses without the method; joint for uniform."""
+        if self.method.name != "joint":
+            return self.model_copy(update={"method": Joint.Config()}).label
+        return None if self.unimodal_losses == "none" else "joint"
+
+    def id(self, data_digest: str) -> str:
+        """64 hexadecimal digits over all that can change the result: configuration, data, and the method's version."""
+        return digest(canonical_json(self.model_dump(mode="json")), data_digest, str(self.method_class.version))
+
+
+def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """`update` over `base`, table by table; a table whose `name` changes is another thing, so its old keys go.
+
+    A plain word under a table is the table's name: ``method = "ogm"`` is ``method = { name = "ogm" }``.
+    """
+    renamed = "name" in update and base.get("name", update["name"]) != update["name"]
+    merged = {} if renamed else dict(base)
+    for key, value in update.items():
+        old = {"name": merged[key]} if isinstance(merged.get(key), str) else merged.get(key)
+        merged[key] = merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
+    return merged
+
+
+def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:
+    """The experiment that `raw` asks for on this store, with every default filled in.
+
+    Raises Misuse or BadInput for anything unknown, contradictory or impossible on this data, before anything runs.
+    """
+    raw = merge({}, raw)
+    raw["dataset"] = store.name
+    raw["data"] = {"scheme": store.schemes[0], "label": store.label_columns[0], **_table(raw, "data")}
+    raw["modalities"] = _chosen(raw.get("modalities"), store)
+    raw = _expand_aliases(raw)
+    raw["window"] = {"when": METHODS[raw["method"]["name"]].default_window, **_table(raw, "window")}
+    inputs, encoders = {}, {}
+    for name in raw["modalities"]:
+        modality = store.modalities[name]
+        inputs[name] = {"kind": modality.kind, **_table(_table(raw, "inputs"), name)}
+        config = _validated(TypeAdapter(InputConfig), inputs[name], f"inputs.{name}")
+        default = default_encoder(modality.kind, build_transform(config, modality).shape, modality.sequence)
+        encoders[name] = merge(default.model_dump(), _table(_table(raw, "encoders"), name))
+    for table in ("inputs", "encoders"):
+        if unknown := [name for name in _table(raw, table) if name not in store.modalities]:
+            raise Misuse(f"{table} names {', '.join(unknown)}, but {store.name} has {', '.join(store.modalities)}")
+    experiment = _validated(TypeAdapter(Experiment), {**raw, "inputs": inputs, "encoders": encoders})
+    _check_against(experiment, store)
+    return experiment
+
+
+def restored(saved: Mapping[str, Any], source: Path) -> Experiment:
+    """The experiment of a run's ``config.json``, which was resolved when the run began."""
+    try:
+        return Experiment.model_validate(saved)
+    except ValidationError as error:
+        problems = [_problem(item, saved, "") for item in error.errors()]
+    raise BadInput(f"{source} was made by another version of inforeg, whose settings this one does not know:", problems)
+
+
+def _expand_aliases(raw: dict[str, Any]) -> dict[str, Any]:
+    """Tables given by their name alone; and `uniform`, which is short for joint with own heads' losses."""
+    raw |= {
+        key: {"name": raw[key]}
+        for key in ("method", "fusion", "optimizer", "schedule")
+        if isinstance(raw.get(key), str)
+    }
+    raw["method"] = method = {"name": "joint", **_table(raw, "method")}
+    if method["name"] == "uniform":
+        if raw.get("unimodal_losses", "own") != "own":
+            raise Misuse("uniform is joint training with unimodal_losses = own; for other losses choose --method joint")
+        raw |= {"method": {**method, "name": "joint"}, "unimodal_losses": "own"}
+    elif method["name"] not in METHODS:
+        raise Misuse(f"there is no method '{method['name']}'; {nearest(method['name'], [*METHODS, 'uniform'])}")
+    return raw
+
+
+def _chosen(wanted: Any, store: Store) -> list[str]:
+    """The wanted modalities in the recipe's order, which is part of what a model is; all where none is named."""
+    names = (
+        [part.strip() for part in wanted.split(",")] if isinstance(wanted, str) else list(wanted or store.modalities)
+    )
+    for name in names:
+        if name not in store.modalities:
+            raise Misuse(f"{store.name} has no modality '{name}'; {nearest(name, list(store.modalities))}")
+    return [name for name in store.modalities if name in names]
+
+
+def _check_against(experiment: Experiment, store: Store) -> None:
+    """What only the data can tell: splits, classes, and what fusion and losses need of each other."""
+    scheme, label = experiment.data.scheme, experiment.data.label
+    for what, value, known in (("data.scheme", scheme, store.schemes), ("data.label", label, store.label_columns)):
+        if value not in known:
+            raise Misuse(f"{what}: {store.name} has no '{value}'; {nearest(value, known)}")
+    for split, least in (("train", 2), ("val", 1), ("test", 1)):
+        if (clips := len(store.split(scheme, split))) < least:
+            raise Misuse(
+                f"{store.name} has {clips} clips in the {split} split of scheme '{scheme}'; training needs {least} or more"
+            )
+
+
+def _table(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = raw.get(key, {})
+    if not isinstance(value, Mapping):
+        raise Misuse(f"'{key}' is a table of settings, not {value!r}; set one of them: {key}.<setting>=...")
+    return value
+
+
+def _validated(adapter: TypeAdapter, raw: Any, place: str = "") -> Any:
+    try:
+        return adapter.validate_python(raw)
+    except ValidationError as error:
+        problems = [_problem(item, raw, place) for item in error.errors()]
+    raise BadInput("the settings do not fit:", problems)
+
+
+def _problem(item: Mapping[str, Any], raw: Any, place: str) -> str:
+    """One line a wrong setting: its path as one would write it with --set, and what is wrong with it."""
+    path, here = [place] if place else [], raw
+    for part in item["loc"]:
+        # The name of a union's member stands in the location, but is not part of the path.
+        if isinstance(here, Mapping) and part in here:
+            path.append(str(part))
+            here = here[part]
+        elif part == item["loc"][-1]:
+            path.append(str(part))
+    where = ".".join(path)
+    if item["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting; {nearest(path[-1], _setting_names())}"
+    if item["type"] == "union_tag_invalid":
+        return f"{where}.name: '{here.get('name')}' is none of {item['ctx']['expected_tags']}"
+    message = item["msg"].removeprefix("Value error, ")
+    return (
+        f"{where}: {message}" + ("" if isinstance(here, Mapping | BaseModel) else f" (it is {here!r})")
+        if where
+        else message
+    )
+
+
+def _setting_names() -> list[str]:
+    """Every setting's name, for suggestions."""
+
+    def below(kind: type) -> set[str]:
+        return set(kind.model_fields).union(*(below(child) for child in kind.__subclasses__()))
+
+    return sorted(below(Settings))

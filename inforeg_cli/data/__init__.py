@@ -1,0 +1,1 @@
+"""From raw recordings to training-ready data: recipes, sources, decoding and the store."""

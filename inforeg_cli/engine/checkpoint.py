@@ -1,0 +1,41 @@
+"""Checkpoints: everything that a resumed run needs, as plain tensors, numbers and strings, written atomically."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inforeg_cli.errors import InforegError
+from inforeg_cli.files import write_atomically
+
+FORMAT = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    write_atomically(path, lambda temporary: torch.save({"format": FORMAT, **state}, temporary))
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The state as saved, its tensors on `device`. Nothing in the file is executed.
+
+    Raises InforegError for a file that is absent, cut short, of another format, or holds anything but plain data.
+    """
+    if not path.is_file():
+        raise InforegError(f"{path} does not exist: the run has not written this checkpoint")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InforegError(
+            f"{path} is not a checkpoint of plain tensors, numbers and strings; refused to load it ({_first_line(error)})"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InforegError(f"{path} is damaged or cut short ({_first_line(error)}); train again with --force") from None
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise InforegError(f"{path} has checkpoint format {found}; this version of inforeg reads format {FORMAT}")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:160] or type(error).__name__

@@ -1,0 +1,94 @@
+"""What a model says on a split: probabilities of every clip by the fused output and by each modality, and their scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from inforeg_cli.data.batches import Clips
+from inforeg_cli.engine.metrics import scores
+from inforeg_cli.models.late_fusion import LateFusion
+from inforeg_cli.step import Outputs
+
+
+def reported_logits(model: LateFusion, outputs: Outputs) -> dict[str, Tensor]:
+    """The logits that are scored, by name: ``fused``; ``head.<m>``, the fused head with the other features absent; and
+    ``own_head.<m>``, the modality's own head, where it is trained."""
+    alone = model.fusion.alone(outputs.features, outputs.shares)
+    return {
+        "fused": outputs.fused,
+        **{f"head.{name}": logits for name, logits in alone.items()},
+        **{f"own_head.{name}": logits for name, logits in outputs.heads.items()},
+    }
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Of N clips: store rows `index` ``[N]``, classes `target` ``[N]``, and log-probabilities ``[N, C]`` by output."""
+
+    index: np.ndarray
+    target: np.ndarray
+    log_probabilities: dict[str, np.ndarray]
+
+    def scores(self) -> dict[str, float]:
+        """Flat: ``loss`` (mean negative log-likelihood), ``accuracy``, ``macro_f1``, ``head.<m>.accuracy``, ..."""
+        true_class = self.log_probabilities["fused"][np.arange(len(self.target)), self.target]
+        found = {"loss": float(-true_class.mean(dtype=np.float64))}
+        for name, values in self.log_probabilities.items():
+            classes = values.shape[1]
+            cells = self.target * classes + values.argmax(axis=1)
+            confusion = torch.from_numpy(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
+            prefix = "" if name == "fused" else f"{name}."
+            found |= {prefix + metric: value for metric, value in scores(confusion).items()}
+        return found
+
+    def table(self, ids: np.ndarray) -> pd.DataFrame:
+        """One row a clip: id, label (class index), and the probabilities as columns ``<output>.<class index>``."""
+        columns = {"id": ids[self.index], "label": self.target}
+        for name, values in self.log_probabilities.items():
+            columns |= {f"{name}.{index}": column for index, column in enumerate(np.exp(values).T)}
+        return pd.DataFrame(columns)
+
+
+@torch.no_grad()
+def predict(
+    model: LateFusion,
+    clips: Clips,
+    indices: np.ndarray,
+    batch_size: int,
+    *,
+    precision: str = "fp32",
+    after_batch: Callable[[], None] = lambda: None,
+) -> Predictions:
+    """Evaluate in eval mode, in the order of `indices`; `after_batch` may raise to stop early."""
+    was_training = model.training
+    model.eval()
+    collected: dict[str, list[Tensor]] = {}
+    targets = []
+    try:
+        for batch in clips.batches(torch.from_numpy(indices), batch_size):
+            with torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = reported_logits(model, model(batch.inputs, batch.lengths))
+            for name, value in logits.items():
+                collected.setdefault(name, []).append(value.float().log_softmax(dim=-1))
+            targets.append(batch.target)
+            after_batch()
+    finally:
+        model.train(was_training)
+    joined = {name: torch.cat(values).cpu().numpy() for name, values in collected.items()}
+    return Predictions(indices, torch.cat(targets).cpu().numpy(), joined)
+
+
+def nested(flat: dict[str, float]) -> dict:
+    """``{"head.sound.accuracy": x}`` as ``{"head": {"sound": {"accuracy": x}}}``, the form of results."""
+    tree: dict = {"head": {}, "own_head": {}}
+    for name, value in flat.items():
+        *parents, leaf = name.split(".")
+        here = tree
+        for parent in parents:
+            here = here.setdefault(parent, {})
+        here[leaf] = value
+    return tree

@@ -1,0 +1,157 @@
+"""From an experiment to a finished run: its folder, its lock, its tracking, and the training between them."""
+
+import platform
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inforeg_cli.config import Experiment, restored
+from inforeg_cli.data.store import Store
+from inforeg_cli.engine import checkpoint
+from inforeg_cli.engine.device import set_deterministic
+from inforeg_cli.engine.fit import Rows, Training
+from inforeg_cli.engine.guard import Stopped, StopRequest
+from inforeg_cli.errors import InforegError, Misuse
+from inforeg_cli.progress import Silent
+from inforeg_cli.run_folder import RunFolder
+from inforeg_cli.settings import dotted
+from inforeg_cli.tracking import Tracker
+
+
+class Interrupted(InforegError):
+    """Stopped by a signal; everything is saved. The command exits with 130, as interrupted programs do."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Outcome:
+    folder: RunFolder
+    result: dict[str, Any]
+    trained: bool  # False: the run had been finished before
+    ui_command: str | None = None
+
+
+def folder_of(experiment: Experiment, store: Store, runs: Path, name: str | None = None) -> RunFolder:
+    """``<dataset>-<method>-s<seed>-<id8>`` or `name`, under the folder of runs."""
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise Misuse(f"--name '{name}' must be letters, digits, '.', '_' and '-' (it becomes a folder under {runs})")
+    method = re.sub(r"[^a-z0-9]+", "-", experiment.label)
+    default = f"{experiment.dataset}-{method}-s{experiment.seed}-{experiment.id(store.digest)[:8]}"
+    return RunFolder(runs / (name or default))
+
+
+def train(
+    experiment: Experiment,
+    store: Store,
+    folder: RunFolder,
+    device: torch.device,
+    *,
+    preset: str | None = None,
+    force: bool = False,
+    progress: Silent | None = None,
+) -> Outcome:
+    """Train the experiment in its folder: from the start, from where it was interrupted, or not at all if it is finished.
+
+    Raises Interrupted after a signal, with everything saved; Misuse if the folder belongs to another experiment.
+    """
+    run_id = experiment.id(store.digest)
+    with folder.locked():
+        if (folder.path / "config.json").is_file() and not force:
+            if folder.read_config()["id"] != run_id:
+                raise Misuse(
+                    f"{folder.path.name} is a run of another configuration; choose another --name, or --force to replace it"
+                )
+            if folder.finished:
+                return Outcome(folder, folder.read_result(), trained=False)
+        if force:
+            folder.clear()
+        state = checkpoint.load(folder.last, device) if folder.last.is_file() else None
+        set_deterministic(experiment.deterministic)
+        folder.write_config(_description(experiment, store, run_id, preset))
+        with StopRequest().listening() as stop:
+            training = Training(experiment, store, folder, device, stop, state)
+            tracker = _tracker(experiment, store, folder, run_id)
+
+            def on_epoch(epoch: int, rows: Rows) -> None:
+                tracker.log_epoch(
+                    epoch, {f"{split}.{key}": float(v) for split, row in rows.items() for key, v in row.items()}
+                )
+
+            try:
+                result = training.run(progress or Silent(), on_epoch)
+            except Stopped:
+                tracker.finish("KILLED", {}, [])
+                raise Interrupted(
+                    f"interrupted in epoch {training.epoch} after {training.step} steps; all is saved. "
+                    f"Go on with: inforeg train --resume {folder.path}"
+                ) from None
+            except InforegError:
+                tracker.finish("FAILED", {}, [])
+                raise
+        result |= {"run": folder.path.name, "id": run_id, "device": str(device), "versions": _versions()}
+        folder.write_result(result)
+        tracker.finish(
+            "FINISHED", _summary(result), [folder.path / "config.json", folder.path / "result.json", folder.best]
+        )
+    return Outcome(folder, result, trained=True, ui_command=tracker.ui_command)
+
+
+def resume(folder: RunFolder) -> tuple[Experiment, Path, str | None]:
+    """What a run's own ``config.json`` says: the experiment, where its store lay, and its preset."""
+    config = folder.read_config()
+    return restored(config["experiment"], folder.path), Path(config["data"]["path"]), config.get("preset")
+
+
+def _description(experiment: Experiment, store: Store, run_id: str, preset: str | None) -> dict[str, Any]:
+    scheme, label = experiment.data.scheme, experiment.data.label
+    return {
+        "id": run_id,
+        "label": experiment.label,
+        "baseline": experiment.baseline,
+        "preset": preset,
+        "method_version": experiment.method_class.version,
+        "data": {
+            "name": store.name,
+            "digest": store.digest,
+            "path": str(store.path),
+            "scheme": scheme,
+            "label": label,
+            "classes": list(store.classes(label)),
+            "counts": {split: len(store.split(scheme, split)) for split in ("train", "val", "test")},
+        },
+        "experiment": experiment.model_dump(mode="json"),
+    }
+
+
+def _tracker(experiment: Experiment, store: Store, folder: RunFolder, run_id: str) -> Tracker:
+    """The run's mirror in MLflow; its id there is kept beside the run, so that a resumed run goes on in the same place."""
+    note = folder.path / ".mlflow-run"
+    tracker = Tracker(
+        folder.path.parent,
+        store.name,
+        folder.path.name,
+        tags={"id": run_id, "method": experiment.label, "seed": str(experiment.seed), "scheme": experiment.data.scheme},
+        params=dotted(experiment.model_dump(mode="json")),
+        run_id=note.read_text().strip() if note.is_file() else None,
+    )
+    if tracker.run_id:
+        note.write_text(tracker.run_id)
+    return tracker
+
+
+def _summary(result: dict[str, Any]) -> dict[str, float]:
+    return {
+        f"result.{split}.{metric}": result[split][metric]
+        for split in ("val", "test")
+        for metric in ("accuracy", "macro_f1", "loss")
+    } | {"result.best_epoch": result["best_epoch"]}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("inforeg", "torch", "torchvision", "torchaudio", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

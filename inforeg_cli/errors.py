@@ -1,0 +1,29 @@
+"""The errors a person is meant to read: one clear line each, never a traceback."""
+
+from collections.abc import Sequence
+
+#: A report of bad input never scrolls away: at most this many of its lines are printed, with a count of the rest.
+MOST_LINES = 20
+
+
+class InforegError(Exception):
+    """Something failed that the user can understand: says what, where and what to do. The command exits with 1."""
+
+    exit_code = 1
+
+
+class Misuse(InforegError):
+    """The request itself cannot be carried out: a wrong option, recipe, manifest or preset. The command exits with 2."""
+
+    exit_code = 2
+
+
+class BadInput(Misuse):
+    """Many things are wrong at once: `problems` are reported together, the first `MOST_LINES` of them in full."""
+
+    def __init__(self, summary: str, problems: Sequence[str]):
+        shown = list(problems[: MOST_LINES - 1] if len(problems) > MOST_LINES else problems)
+        if len(problems) > len(shown):
+            shown.append(f"... and {len(problems) - len(shown)} more")
+        self.problems = tuple(problems)
+        super().__init__("\n".join([summary, *(f"  {line}" for line in shown)]))

@@ -1,0 +1,98 @@
+"""What a method is: a few hooks around the training step, whose defaults are joint training."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from inforeg_cli.settings import Settings
+from inforeg_cli.step import Epoch, Outputs, Step
+
+
+class Method:
+    """Joint training: every hook does what plain training does; a method overrides the ones in which it differs.
+
+    Hooks take records, parameters and plain functions, never the engine, so a training loop of one's own can call them:
+    `setup` once, then for every epoch `epoch_start`, for every step `adjust` between backward and optimiser step
+    (or `backward` instead of ``loss.backward()``), and `epoch_end`.
+    """
+
+    class Config(Settings):
+        """The method's options, with the defaults of its paper."""
+
+    #: Raised when the method's numbers would change: part of a run's id.
+    version: ClassVar[int] = 1
+    #: What must exist before model and optimiser do: "own heads".
+    requires: ClassVar[frozenset[str]] = frozenset()
+    #: The window where the experiment names none.
+    default_window: ClassVar[str] = "whole"
+    #: Whether each modality has a window of its own; otherwise the method acts on all while any modality's is open.
+    windows_per_modality: ClassVar[bool] = False
+
+    def __init__(self, config: Settings | None = None, *, seed: int = 0, **options: Any):
+        self.config = config if config is not None else self.Config(**options)
+        self.seed = seed
+        self.parameters: dict[str, list[Parameter]] = {}
+        self._tally: dict[str, Tensor] = {}
+
+    def setup(self, parameters: Mapping[str, Sequence[Parameter]]) -> None:
+        """Once, before training: the encoder parameters of each modality, as they will be trained."""
+        self.parameters = {name: list(group) for name, group in parameters.items()}
+
+    def epoch_start(self, epoch: Epoch) -> None:
+        """Before the first step of an epoch."""
+        self._tally = {}
+
+    def forward(
+        self, model: Callable[..., Outputs], inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
+    ) -> Outputs:
+        """The model on a batch."""
+        return model(inputs, lengths)
+
+    def objective(self, step: Step) -> Tensor:
+        """The loss that is trained: the fused one plus the unimodal ones where the experiment asks for them."""
+        return sum(step.losses.unimodal.values(), step.losses.fused)
+
+    def backward(self, step: Step) -> None:
+        """Afterwards ``.grad`` holds the plain gradient of what is trained."""
+        self.objective(step).backward()
+
+    def adjust(self, step: Step) -> None:
+        """Change gradients, which are final and unscaled here, or leave them."""
+
+    def epoch_end(self, epoch: Epoch) -> None:
+        """After the last step of an epoch."""
+
+    def diagnostics(self) -> dict[str, float]:
+        """What to log of the epoch so far: ``regulated.<modality>`` counts the steps in which its gradient was changed,
+        everything else is the mean over the steps in which the method was active. Waits for the device."""
+        steps = self._tally.get("steps")
+        found = {}
+        for name, total in self._tally.items():
+            if name != "steps":
+                values = total if name == "regulated" else total / steps
+                found |= {f"{name}.{key}": value for key, value in zip(self.parameters, values.tolist(), strict=True)}
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and strings only: all that the next step depends on, in the middle of an epoch too."""
+        return {"tally": dict(self._tally)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._tally = dict(state["tally"])
+
+    def tally(self, **values: Tensor) -> None:
+        """Add one step's values, each ``[M]`` in the order of the modalities, to the epoch's diagnostics, on the device."""
+        first = next(iter(values.values()))
+        for name, value in {"steps": torch.ones_like(first), **values}.items():
+            self._tally[name] = self._tally[name] + value if name in self._tally else value.clone()
+
+
+def true_class_log_probabilities(step: Step, modalities: Sequence[str]) -> Tensor:
+    """log p of the true class by each modality's share of the fused logits, ``[B, M]``, detached, in float32 or wider."""
+    logits = torch.stack([step.outputs.shares[name].detach() for name in modalities], dim=1)
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    target = step.target.view(-1, 1, 1).expand(-1, len(modalities), 1)
+    return logits.log_softmax(dim=-1).gather(-1, target).squeeze(-1)

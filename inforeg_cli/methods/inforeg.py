@@ -1,0 +1,92 @@
+"""InfoReg: information acquisition regulation (Huang et al., "Adaptive Unimodal Regulation", CVPR 2025)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
+from torch.nn import Parameter
+
+from inforeg_cli.errors import Misuse
+from inforeg_cli.methods.base import Method, true_class_log_probabilities
+from inforeg_cli.numerics.regulation import performance_gaps, regulation_strength
+from inforeg_cli.settings import Settings
+from inforeg_cli.step import Epoch, Step
+
+
+class InfoReg(Method):
+    """In its prime learning window, pulls the encoder of a leading modality towards where it stood at the epoch's start.
+
+    The pull is the gradient of (alpha_m / 2) ||w_m - w_m^{t-1}||^2 (eq. 12) with alpha_m = exp(beta tanh(Delta_m))
+    (eq. 16), Delta_m the mean lead of m's score over all strictly worse modalities (eq. 10).
+
+    Deviations: the score is the mean log probability of the true class, larger is better; eq. 8 as printed would regulate
+    the weaker modality. ``score = "sum_p"`` and a `strength` a modality reproduce the released code.
+    """
+
+    default_window = "prime"
+    windows_per_modality = True
+
+    class Config(Settings):
+        name: Literal["inforeg"] = "inforeg"
+        beta: float = 0.9
+        score: Literal["log_p", "sum_p"] = "log_p"
+        strength: NonNegativeFloat | dict[str, NonNegativeFloat] = Field(1.0, description="factor of alpha")
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._anchor: dict[str, list[Tensor]] = {}
+        self._scale = torch.zeros(0)
+
+    def setup(self, parameters: Mapping[str, Sequence[Parameter]]) -> None:
+        super().setup(parameters)
+        if isinstance(self.config.strength, dict) and set(self.config.strength) != set(parameters):
+            raise Misuse(
+                f"method.strength names {', '.join(self.config.strength)}, but the modalities are {', '.join(parameters)}; "
+                "give one number for all, or one for each"
+            )
+
+    def epoch_start(self, epoch: Epoch) -> None:
+        super().epoch_start(epoch)
+        self._anchor = {
+            name: [parameter.detach().clone() for parameter in group]
+            for name, group in self.parameters.items()
+            if name in epoch.open
+        }
+        # Closed windows are a factor of zero, made once an epoch: a tensor built in the step would wait for the device.
+        strength = self.config.strength
+        scale = [strength[name] if isinstance(strength, dict) else strength for name in self.parameters]
+        opened = [factor * (name in epoch.open) for factor, name in zip(scale, self.parameters, strict=True)]
+        self._scale = torch.tensor(opened, device=next(iter(self.parameters.values()))[0].device)
+
+    @torch.no_grad()
+    def adjust(self, step: Step) -> None:
+        strength = regulation_strength(performance_gaps(self._scores(step)), self.config.beta, self._scale)
+        for name, alpha in zip(self.parameters, strength.unbind(), strict=True):
+            if name in self._anchor:
+                pairs = zip(self.parameters[name], self._anchor[name], strict=True)
+                trained = [(weight, anchor) for weight, anchor in pairs if weight.grad is not None]
+                if not trained:
+                    continue
+                pull = torch._foreach_sub([weight for weight, _ in trained], [anchor for _, anchor in trained])
+                torch._foreach_mul_(pull, alpha)
+                torch._foreach_add_([weight.grad for weight, _ in trained], pull)
+        # In an epoch's first step the weights still stand at their anchor, and the pull is exactly zero.
+        self.tally(strength=strength, regulated=(strength > 0).to(strength) * (step.index > 0))
+
+    def _scores(self, step: Step) -> Tensor:
+        """One score a modality, ``[M]``, larger is better."""
+        log_probabilities = true_class_log_probabilities(step, list(self.parameters))
+        if self.config.score == "log_p":
+            return step.mean(log_probabilities)
+        return step.mean(log_probabilities.exp()) * len(step.target)
+
+    def state_dict(self) -> dict[str, Any]:
+        anchor = {name: list(group) for name, group in self._anchor.items()}
+        return {**super().state_dict(), "anchor": anchor, "scale": self._scale}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._anchor = {name: list(group) for name, group in state["anchor"].items()}
+        self._scale = state["scale"]

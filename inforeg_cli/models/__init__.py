@@ -1,0 +1,1 @@
+"""The network: encoders, a fusion of their features, and the late-fusion model that joins the two."""

@@ -1,0 +1,73 @@
+"""The model every method trains: an encoder a modality, one fusion, and unimodal heads where a run has them."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from inforeg_cli.models.encoders import Encoder, build_encoder
+from inforeg_cli.models.fusion import Fusion, FusionConfig, build_fusion
+from inforeg_cli.models.initialise import initialised
+from inforeg_cli.step import Outputs
+
+
+class LateFusion(nn.Module):
+    """Encoders and, where given, heads by modality, in the order of the recipe; `fusion` joins their features."""
+
+    def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion, heads: Mapping[str, nn.Module] | None = None):
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.heads = nn.ModuleDict(heads)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.encoders)
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor] | None = None,
+        absent: frozenset[str] = frozenset(),
+    ) -> Outputs:
+        """`inputs` are ``[B, ...]`` after the transforms, `lengths` the valid steps ``[B]`` of sequences.
+
+        A modality in `absent` is zeros to its encoder, and a sequence of length 0.
+        """
+        lengths = lengths or {}
+        if absent:
+            inputs = {name: torch.zeros_like(x) if name in absent else x for name, x in inputs.items()}
+            lengths = {name: torch.zeros_like(n) if name in absent else n for name, n in lengths.items()}
+        features = {name: encoder(inputs[name], lengths.get(name)) for name, encoder in self.encoders.items()}
+        fused, shares = self.fusion(features)
+        heads = {name: head(features[name]) for name, head in self.heads.items()}
+        return Outputs(fused, shares, heads, features)
+
+    def parameters_of(self, modality: str) -> list[nn.Parameter]:
+        """The parameters of the modality's encoder: those that a method regulates."""
+        return list(self.encoders[modality].parameters())
+
+    def encoder_parameters(self) -> dict[str, list[nn.Parameter]]:
+        return {name: self.parameters_of(name) for name in self.encoders}
+
+
+def build(
+    encoder_configs: Mapping[str, Encoder],
+    fusion_config: FusionConfig,
+    shapes: Mapping[str, Sequence[int]],
+    classes: int,
+    own_heads: bool,
+    seed: int,
+) -> LateFusion:
+    """A model on the CPU, its weights a function of `seed`; `shapes` are those of one clip after the transforms.
+
+    Raises Misuse where an encoder does not take what its modality gives.
+    """
+
+    def construct() -> LateFusion:
+        encoders = {name: build_encoder(config, shapes[name]) for name, config in encoder_configs.items()}
+        dims = {name: encoder.dim for name, encoder in encoders.items()}
+        heads = {name: nn.Linear(dim, classes) for name, dim in dims.items()} if own_heads else None
+        return LateFusion(encoders, build_fusion(fusion_config, dims, classes), heads)
+
+    return initialised(construct, seed)

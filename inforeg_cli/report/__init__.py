@@ -1,0 +1,1 @@
+"""Reports: reads run folders, and knows neither the engine nor the methods that filled them."""

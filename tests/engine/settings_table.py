@@ -1,0 +1,38 @@
+"""One table of settings: every method in every variant that trains differently. Tests of the loop run over all of it."""
+
+import pytest
+
+SETTINGS = {
+    "joint": {"method": "joint"},
+    "uniform": {"method": "uniform"},
+    "joint-slice": {"method": "joint", "unimodal_losses": "slice"},
+    "ogm": {"method": {"name": "ogm", "alpha": 0.5}},
+    "ogm-ge": {"method": {"name": "ogm", "noise": True}},
+    "inforeg-whole": {"method": "inforeg", "window": {"when": "whole"}},
+    "inforeg-prime": {"method": "inforeg", "window": {"when": "prime", "K": -10.0}},
+    "inforeg-own": {"method": "inforeg", "window": {"when": "whole"}, "unimodal_losses": "own"},
+    "inforeg-slice-official": {
+        "method": {"name": "inforeg", "beta": 1.0, "score": "sum_p"},
+        "window": {"when": "prime", "smooth": 10, "zero_padded": True, "warmup": "open", "K": 0.05, "leader": "vector"},
+        "trace": {"reduction": "layer-mean", "after_adjust": True},
+        "unimodal_losses": "slice",
+    },
+}
+
+every_setting = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
+
+#: Methods that act, with what they fall back to where their window is closed.
+WITH_BASELINE = {
+    "ogm": ({"method": {"name": "ogm", "alpha": 0.5}}, {"method": "joint"}),
+    "ogm-ge": ({"method": {"name": "ogm", "noise": True}}, {"method": "joint"}),
+    "inforeg": ({"method": "inforeg"}, {"method": "joint"}),
+    "inforeg-own": ({"method": "inforeg", "unimodal_losses": "own"}, {"method": "uniform"}),
+    "inforeg-slice": (
+        {"method": "inforeg", "unimodal_losses": "slice"},
+        {"method": "joint", "unimodal_losses": "slice"},
+    ),
+}
+
+every_method_and_baseline = pytest.mark.parametrize(
+    ("settings", "baseline"), WITH_BASELINE.values(), ids=WITH_BASELINE.keys()
+)
