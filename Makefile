@@ -14,7 +14,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the locked dependencies into .venv (once) ..."
 	@if $(BIN)/python -m pip install --quiet uv 2>/dev/null; then \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement $(REQUIREMENTS) && \
+		$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes --requirement $(REQUIREMENTS) && \
 		$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . ; \
 	else \
 		$(BIN)/python -m pip install --quiet --require-hashes --requirement $(REQUIREMENTS) && \

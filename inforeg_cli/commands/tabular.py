@@ -1,8 +1,8 @@
 """Plain tables of what commands find, in the formats that every command prints."""
 
 import csv
+import io
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,20 +22,31 @@ class Table:
 
 def print_table(table: Table, format: Format) -> None:
     """On standard output. CSV and JSON have no place for the title."""
-    if format == Format.json:
-        print_json([dict(zip(table.columns, row, strict=True)) for row in table.rows])
-    elif format == Format.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([table.columns, *table.rows])
-    elif format == Format.markdown:
-        cells = [table.columns, ("---",) * len(table.columns), *map(_texts, table.rows)]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-        out.print("\n".join([f"**{table.title}**", "", *lines, ""]), markup=False)
-    else:
+    if format == Format.rich:
         _print_rich(table)
+    else:
+        out.print(as_text(table, format), markup=False)
+
+
+def as_text(table: Table, format: Format) -> str:
+    """The table as JSON, CSV or Markdown; what a terminal shows as a grid is Markdown in a file."""
+    if format == Format.json:
+        return _json([dict(zip(table.columns, row, strict=True)) for row in table.rows])
+    if format == Format.csv:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+        return text.getvalue().rstrip("\n")
+    cells = [table.columns, ("---",) * len(table.columns), *map(_texts, table.rows)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return "\n".join([f"**{table.title}**", "", *lines, ""])
 
 
 def print_json(value: Any) -> None:
-    out.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
+    out.print(_json(value), markup=False)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def number(value: int | None) -> str:

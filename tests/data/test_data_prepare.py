@@ -244,11 +244,13 @@ def test_an_interruption_in_the_middle_leaves_nothing(raw, monkeypatch):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from inforeg_cli.data import media
 from inforeg_cli.data.prepare import Job, prepare
 
+# A process started in the background of a script ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 read = media.read
 def slow(settings, source):
     print("reading", flush=True)

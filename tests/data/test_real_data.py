@@ -28,7 +28,7 @@ mode = "L"
 @pytest.mark.skipif(not DIGITS.is_dir(), reason="the shared data is not here")
 def test_some_of_the_spoken_digits(tmp_path):
     with (DIGITS / "manifest.csv").open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))[::19]
+        rows = list(csv.DictReader(handle))[::39]
     for folder in ("wav", "png"):
         (tmp_path / folder).mkdir()
     for row in rows:
