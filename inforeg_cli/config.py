@@ -116,6 +116,8 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Experiment":
+        if not self.is_baseline:
+            self.method_class.check(self.method, self.modalities)
         if self.window.leader and self.window.leader not in self.modalities:
             raise ValueError(
                 f"window.leader '{self.window.leader}' is none of the modalities {', '.join(self.modalities)}"
@@ -171,7 +173,11 @@ def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
     renamed = "name" in update and base.get("name", update["name"]) != update["name"]
     merged = {} if renamed else dict(base)
     for key, value in update.items():
-        old = {"name": merged[key]} if isinstance(merged.get(key), str) else merged.get(key)
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, str):
+            old = {"name": old}
+        elif isinstance(value, str) and isinstance(old, Mapping):
+            value = {"name": value}
         merged[key] = merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
     return merged
 
@@ -211,14 +217,18 @@ def restored(saved: Mapping[str, Any], source: Path) -> Experiment:
     raise BadInput(f"{source} was made by another version of inforeg, whose settings this one does not know:", problems)
 
 
+#: What a table is where none of its members is named: ``--lr 0.1`` alone is SGD's.
+_DEFAULT_NAMES = {"method": "joint", "fusion": "concat", "optimizer": "sgd", "schedule": "step"}
+
+
 def _expand_aliases(raw: dict[str, Any]) -> dict[str, Any]:
     """Tables given by their name alone; and `uniform`, which is short for joint with own heads' losses."""
-    raw |= {
-        key: {"name": raw[key]}
-        for key in ("method", "fusion", "optimizer", "schedule")
-        if isinstance(raw.get(key), str)
-    }
-    raw["method"] = method = {"name": "joint", **_table(raw, "method")}
+    for key, default in _DEFAULT_NAMES.items():
+        given = raw.get(key, {})
+        raw[key] = {"name": default, **({"name": given} if isinstance(given, str) else _table(raw, key))}
+    method = raw["method"]
+    if not isinstance(method["name"], str):
+        raise Misuse(f"method.name is a word, not {method['name']!r}; there is: {', '.join([*METHODS, 'uniform'])}")
     if method["name"] == "uniform":
         if raw.get("unimodal_losses", "own") != "own":
             raise Misuse("uniform is joint training with unimodal_losses = own; for other losses choose --method joint")
@@ -230,9 +240,11 @@ def _expand_aliases(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _chosen(wanted: Any, store: Store) -> list[str]:
     """The wanted modalities in the recipe's order, which is part of what a model is; all where none is named."""
-    names = (
-        [part.strip() for part in wanted.split(",")] if isinstance(wanted, str) else list(wanted or store.modalities)
-    )
+    names = [part.strip() for part in wanted.split(",")] if isinstance(wanted, str) else wanted
+    if names is None:
+        names = list(store.modalities)
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise Misuse(f"modalities is a list of names, not {wanted!r}; {store.name} has {', '.join(store.modalities)}")
     for name in names:
         if name not in store.modalities:
             raise Misuse(f"{store.name} has no modality '{name}'; {nearest(name, list(store.modalities))}")
@@ -279,7 +291,7 @@ def _problem(item: Mapping[str, Any], raw: Any, place: str) -> str:
             path.append(str(part))
     where = ".".join(path)
     if item["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting; {nearest(path[-1], _setting_names())}"
+        return f"{where}: there is no such setting; {nearest(path[-1], _settings_beside(item['loc'], place))}"
     if item["type"] == "union_tag_invalid":
         return f"{where}.name: '{here.get('name')}' is none of {item['ctx']['expected_tags']}"
     message = item["msg"].removeprefix("Value error, ")
@@ -290,10 +302,23 @@ def _problem(item: Mapping[str, Any], raw: Any, place: str) -> str:
     )
 
 
-def _setting_names() -> list[str]:
-    """Every setting's name, for suggestions."""
+def _settings_beside(location: tuple[str | int, ...], place: str) -> list[str]:
+    """The settings there are in the table where an unknown one was found, for suggestions."""
+    *parents, _ = location
+    if not parents and not place:
+        return list(Experiment.model_fields)
+    table = Experiment.model_fields[parents[0]].annotation if parents[0] in Experiment.model_fields else None
+    if isinstance(table, type) and issubclass(table, Settings):
+        return list(table.model_fields)
+    # A member of a union: its tag, the last part of the location, is the default of its field `name` or `kind`.
+    return [
+        field
+        for member in _below(Settings)
+        for tag in ("name", "kind")
+        if tag in member.model_fields and member.model_fields[tag].default == parents[-1]
+        for field in member.model_fields
+    ]
 
-    def below(kind: type) -> set[str]:
-        return set(kind.model_fields).union(*(below(child) for child in kind.__subclasses__()))
 
-    return sorted(below(Settings))
+def _below(kind: type) -> list[type]:
+    return [child for direct in kind.__subclasses__() for child in (direct, *_below(direct))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-#: A report of bad input never scrolls away: at most this many of its lines are printed, with a count of the rest.
+#: A report of bad input never scrolls away: it has at most this many lines, the last of which counts what is left out.
 MOST_LINES = 20
 
 
@@ -19,10 +19,11 @@ class Misuse(InforegError):
 
 
 class BadInput(Misuse):
-    """Many things are wrong at once: `problems` are reported together, the first `MOST_LINES` of them in full."""
+    """Many things are wrong at once: `problems` are reported together under the summary, in `MOST_LINES` lines at most."""
 
     def __init__(self, summary: str, problems: Sequence[str]):
-        shown = list(problems[: MOST_LINES - 1] if len(problems) > MOST_LINES else problems)
+        room = MOST_LINES - 1
+        shown = list(problems if len(problems) <= room else problems[: room - 1])
         if len(problems) > len(shown):
             shown.append(f"... and {len(problems) - len(shown)} more")
         self.problems = tuple(problems)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary neighbour of `path`, flush it to the disk, then rename it into place.
+def write_atomically(path: Path, write: Callable[[Path], Any], durable: bool = True) -> None:
+    """Let `write` fill a temporary neighbour of `path`, then rename it into place.
 
-    A reader, or the survivor of a `kill -9`, sees the old file or the new one, never a part.
+    A reader, or the survivor of a `kill -9`, sees the old file or the new one, never a part. With `durable` so does one
+    who comes after a power cut; files that are written over every few seconds do without the wait for the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -22,8 +23,9 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        if durable:
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # noqa: PTH101
         temporary.replace(path)
     finally:

@@ -35,6 +35,7 @@ def load(name_or_file: str) -> dict[str, Any]:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    path = path.resolve()
     if path in seen:
         raise Misuse(f"{path} extends itself")
     try:

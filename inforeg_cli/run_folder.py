@@ -74,4 +74,4 @@ class RunFolder:
         self._write_parquet(f"predictions-{split}-{which}.parquet", table)
 
     def _write_parquet(self, name: str, table: pd.DataFrame) -> None:
-        write_atomically(self.path / name, lambda temporary: table.to_parquet(temporary, index=False))
+        write_atomically(self.path / name, lambda temporary: table.to_parquet(temporary, index=False), durable=False)

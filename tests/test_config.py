@@ -163,7 +163,6 @@ def test_several_problems_are_told_at_once(store: Store) -> None:
         {"modalities": ""},
         {"modalities": []},
         {"optimizer": 3},
-        {"optimizer": "adamw"},
         {"data": "split"},
         {"inputs": []},
         {"inputs": {"vector": 3}},
@@ -259,10 +258,30 @@ def test_another_name_is_another_thing() -> None:
     assert nested == {"encoders": {"a": {"name": "mlp"}, "b": {"dim": 3}}}
 
 
-def test_a_method_named_alone_keeps_what_is_set_of_it(store: Store) -> None:
-    raw = merge({"method": "ogm"}, presets.from_assignments(["method.alpha=0.7"]))
-    found = resolve(raw, store)
+def test_a_plain_word_is_the_name_of_a_table(store: Store) -> None:
+    short = {"method": "ogm", "fusion": "sum", "optimizer": "adamw", "schedule": "cosine"}
+    found = resolve(short, store)
+    assert [getattr(found, key).name for key in short] == list(short.values())
+    assert found == resolve({key: {"name": name} for key, name in short.items()}, store)
+
+
+@pytest.mark.parametrize("first", ["ogm", {"name": "ogm"}])
+@pytest.mark.parametrize("then", [{"alpha": 0.7}, {"name": "ogm", "alpha": 0.7}])
+def test_a_name_and_then_a_setting(store: Store, first: Any, then: dict[str, Any]) -> None:
+    found = resolve(merge({"method": first}, {"method": then}), store)
     assert (found.method.name, found.method.alpha) == ("ogm", 0.7)
+
+
+@pytest.mark.parametrize("then", ["ogm", {"name": "ogm"}])
+def test_the_same_name_again_keeps_what_was_set(store: Store, then: Any) -> None:
+    found = resolve(merge({"method": {"name": "ogm", "alpha": 0.7}}, {"method": then}), store)
+    assert found.method.alpha == 0.7
+
+
+@pytest.mark.parametrize("then", ["inforeg", {"name": "inforeg"}])
+def test_another_name_drops_what_was_set(store: Store, then: Any) -> None:
+    found = resolve(merge({"method": {"name": "ogm", "alpha": 0.7}}, {"method": then}), store)
+    assert found.method.name == "inforeg"
 
 
 def test_merging_changes_neither_side() -> None:

@@ -232,10 +232,10 @@ def _print_outcome(outcome: "Outcome", experiment: "Experiment") -> None:
         out.print(f"{path.name} is finished already; --force trains it again", markup=False)
     for line in result_lines(result):
         out.print(line, markup=False)
-    out.print(f"run folder     {path}", markup=False)
-    out.print(f"compare        inforeg compare runs --dataset {experiment.dataset}", markup=False)
+    out.print(f"run folder      {path}", markup=False)
+    out.print(f"compare         inforeg compare runs --dataset {experiment.dataset}", markup=False)
     if outcome.ui_command:
-        out.print(f"MLflow         {outcome.ui_command}", markup=False)
+        out.print(f"MLflow          {outcome.ui_command}", markup=False)
 
 
 def result_lines(result: dict[str, Any]) -> list[str]:
@@ -248,18 +248,18 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     lines = [
         f"{result['label']}: test accuracy {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%} "
         f"(epoch {result['best_epoch']}, the best on val with {val['accuracy']:.2%})",
-        f"by modality    head: {heads('head')}" + (f"; own head: {heads('own_head')}" if test["own_head"] else ""),
+        f"by modality     head: {heads('head')}" + (f"; own head: {heads('own_head')}" if test["own_head"] else ""),
     ]
     if on_test := result["test_if_chosen_on_test"]:
-        lines.append(f"for the record choosing the epoch on test would have printed {on_test['accuracy']:.2%}")
+        lines.append(f"for the record  choosing the epoch on test would have printed {on_test['accuracy']:.2%}")
     if result["acted"] is not None:
         opened = "; ".join(f"{name} {_ranges(epochs)}" for name, epochs in result["open_epochs"].items())
         steps = ", ".join(f"{name} {count}" for name, count in result["regulated_steps"].items())
-        lines.append(f"window open    {opened} (epochs)")
-        lines.append(f"steps changed  {steps} of {result['steps']}")
+        lines.append(f"window open     {opened} (epochs)")
+        lines.append(f"steps changed   {steps} of {result['steps']}")
         if not result["acted"]:
             lines.append(
-                f"NOTE           the method never acted: these are its baseline's numbers, not {result['label']}'s"
+                f"NOTE            the method never acted: these are its baseline's numbers, not {result['label']}'s"
             )
     return lines
 

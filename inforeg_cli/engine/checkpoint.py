@@ -13,7 +13,7 @@ FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    write_atomically(path, lambda temporary: torch.save({"format": FORMAT, **state}, temporary))
+    write_atomically(path, lambda temporary: torch.save({"format": FORMAT, **state}, temporary), durable=False)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -37,6 +37,10 @@ class Method:
         self.parameters: dict[str, list[Parameter]] = {}
         self._tally: dict[str, Tensor] = {}
 
+    @classmethod
+    def check(cls, config: Settings, modalities: Sequence[str]) -> None:
+        """Raise Misuse where these options make no sense for these modalities, before anything is built."""
+
     def setup(self, parameters: Mapping[str, Sequence[Parameter]]) -> None:
         """Once, before training: the encoder parameters of each modality, as they will be trained."""
         self.parameters = {name: list(group) for name, group in parameters.items()}

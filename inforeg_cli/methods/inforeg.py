@@ -39,13 +39,18 @@ class InfoReg(Method):
         self._anchor: dict[str, list[Tensor]] = {}
         self._scale = torch.zeros(0)
 
+    @classmethod
+    def check(cls, config: Settings, modalities: Sequence[str]) -> None:
+        if isinstance(config.strength, dict) and set(config.strength) != set(modalities):
+            raise Misuse(
+                f"method.strength names {', '.join(config.strength) or 'nothing'}, but the modalities are "
+                f"{', '.join(modalities)}: give one number for all, or one for each"
+            )
+
     def setup(self, parameters: Mapping[str, Sequence[Parameter]]) -> None:
         super().setup(parameters)
-        if isinstance(self.config.strength, dict) and set(self.config.strength) != set(parameters):
-            raise Misuse(
-                f"method.strength names {', '.join(self.config.strength)}, but the modalities are {', '.join(parameters)}; "
-                "give one number for all, or one for each"
-            )
+        if len(parameters) > 1:  # one modality alone is never regulated
+            self.check(self.config, list(parameters))
 
     def epoch_start(self, epoch: Epoch) -> None:
         super().epoch_start(epoch)
@@ -56,7 +61,7 @@ class InfoReg(Method):
         }
         # Closed windows are a factor of zero, made once an epoch: a tensor built in the step would wait for the device.
         strength = self.config.strength
-        scale = [strength[name] if isinstance(strength, dict) else strength for name in self.parameters]
+        scale = [strength.get(name, 1.0) if isinstance(strength, dict) else strength for name in self.parameters]
         opened = [factor * (name in epoch.open) for factor, name in zip(scale, self.parameters, strict=True)]
         self._scale = torch.tensor(opened, device=next(iter(self.parameters.values()))[0].device)
 

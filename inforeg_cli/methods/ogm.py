@@ -37,13 +37,14 @@ class OGM(Method):
         ratios = discrepancy_ratios(step.mean(probabilities))
         coefficients = damping(ratios, self.config.alpha)
         gradients = {name: self._modulated(name) for name in self.parameters}
-        noise = self._noise(step, gradients) if self.config.noise else {}
+        noisy = self.config.noise and len(self.parameters) > 1  # one modality alone trains jointly
+        noise = self._noise(step, gradients) if noisy else {}
         for name, coefficient in zip(gradients, coefficients.unbind(), strict=True):
             if gradients[name]:
                 torch._foreach_mul_(gradients[name], coefficient)
             if noise.get(name):
                 torch._foreach_add_(gradients[name], noise[name])
-        changed = torch.ones_like(coefficients) if self.config.noise else (coefficients < 1).to(coefficients)
+        changed = torch.ones_like(coefficients) if noisy else (coefficients < 1).to(coefficients)
         self.tally(coefficient=coefficients, ratio=ratios, regulated=changed)
 
     def _modulated(self, name: str) -> list[Tensor]:

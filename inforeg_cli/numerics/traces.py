@@ -53,7 +53,7 @@ class GradientTrace:
         return dict(zip(self.names, self._sums[0].tolist(), strict=True))
 
     def gradient_norms(self) -> dict[str, float]:
-        """The mean over the epoch's batches of each group's gradient norm. Waits for the device."""
+        """The mean over the updates so far of each group's gradient norm. Waits for the device."""
         return dict(zip(self.names, (self._sums[1] / max(self._steps, 1)).tolist(), strict=True))
 
     def reset(self) -> None:

@@ -222,15 +222,25 @@ def test_tensors_and_modalities_have_noise_of_their_own() -> None:
     assert abs(torch.corrcoef(torch.stack(noise))[0, 1].item()) < 0.6
 
 
-def test_a_gradient_of_one_number_gets_no_spread() -> None:
-    parameters = {key: nn.Parameter(torch.zeros(1, 1, 1, 1, dtype=torch.float64)) for key in "ab"}
+def noise_on(gradient: list[float], index: int = 0) -> Tensor:
+    """What a convolution with so few weights gets, where its modality is not damped."""
+    parameters = {key: nn.Parameter(torch.zeros(len(gradient), 1, 1, 1, dtype=torch.float64)) for key in "ab"}
     for parameter in parameters.values():
-        parameter.grad = torch.ones_like(parameter)
+        parameter.grad = torch.tensor(gradient, dtype=torch.float64).view_as(parameter)
     method, epoch = OGM(alpha=0.3, noise=True), Epoch(0, frozenset("ab"))
     method.setup({key: [parameter] for key, parameter in parameters.items()})
     method.epoch_start(epoch)
-    method.adjust(Step(epoch, 0, Outputs(EXAMPLE["a"], EXAMPLE), EXAMPLE_TARGET))
-    assert parameters["b"].grad.item() == pytest.approx(1, abs=1e-6)
+    method.adjust(Step(epoch, index, Outputs(EXAMPLE["a"], EXAMPLE), EXAMPLE_TARGET))
+    return parameters["b"].grad.flatten() - torch.tensor(gradient, dtype=torch.float64)
+
+
+def test_the_standard_deviation_is_the_unbiased_one() -> None:
+    noise = torch.cat([noise_on([1.0, -1.0], index) for index in range(400)])
+    assert noise.std().item() == pytest.approx(2**0.5, rel=0.1)
+
+
+def test_a_gradient_of_one_number_has_no_spread() -> None:
+    assert noise_on([1.0]).abs().item() < 1e-6
 
 
 def test_options() -> None:

@@ -75,6 +75,7 @@ def test_a_greater_lead_is_damped_more_and_never_reversed() -> None:
 
 def test_scores_that_vanish_give_no_nan() -> None:
     for scores in (torch.tensor([0.0, 0.5]), torch.tensor([0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])):
+        assert not discrepancy_ratios(scores).isnan().any()
         coefficients = damping(discrepancy_ratios(scores), 0.3)
         assert coefficients.isfinite().all()
         assert torch.equal(coefficients[scores == 0], torch.ones(int((scores == 0).sum())))
