@@ -107,6 +107,8 @@ class Experiment(Settings):
     seed: int = Field(0, ge=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     deterministic: bool = False
+    #: Of the CPU; without a number, as many as torch takes. Part of the experiment, because the last bits depend on it.
+    threads: PositiveInt | None = None
     record: Record = Record()
 
     @field_validator("modalities", mode="before")

@@ -30,6 +30,10 @@ _SQLITE = "sqlite:///"
 _PARAMETERS_AT_ONCE, _LONGEST_PARAMETER = 100, 6000
 #: How long several trainings that start at once wait for the one that creates the store, in seconds.
 _PATIENCE = 120
+#: How long metrics may wait before they are written, in seconds: short epochs share a transaction, and its wait for the disk.
+_WRITE_EVERY = 2.0
+#: What MLflow takes in one call.
+_METRICS_AT_ONCE = 1000
 #: Set unless the user did: no telemetry, and an unreachable server costs seconds where MLflow would try for minutes.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -59,6 +63,8 @@ class Tracker:
         self._runs_dir = runs_dir.resolve()
         self._uri = os.environ.get("MLFLOW_TRACKING_URI") or _store_in(self._runs_dir)
         self._last_step = -1
+        self._waiting: list[Metric] = []
+        self._written = time.monotonic()
         self._client: MlflowClient | None = None
         with self._mirroring():
             texts = {_name(key): str(value)[:_LONGEST_PARAMETER] for key, value in params.items()}
@@ -72,19 +78,27 @@ class Tracker:
             self._client = client
 
     def log_epoch(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The metrics of epoch `step`, in one call; those that are not finite are left out."""
+        """The metrics of epoch `step`, written within seconds; those that are not finite are left out."""
         if self._client is None or step <= self._last_step:
             return
+        self._last_step = step
         with self._mirroring():
-            self._client.log_batch(self.run_id, metrics=_metrics(metrics, step))
-            self._last_step = step
+            self._waiting += _metrics(metrics, step)
+            if time.monotonic() - self._written > _WRITE_EVERY:
+                self._write()
+
+    def _write(self) -> None:
+        for start in range(0, len(self._waiting), _METRICS_AT_ONCE):
+            self._client.log_batch(self.run_id, metrics=self._waiting[start : start + _METRICS_AT_ONCE])
+        self._waiting, self._written = [], time.monotonic()
 
     def finish(self, status: str, summary: Mapping[str, float], artifacts: Sequence[Path] = ()) -> None:
         """Close the run as ``FINISHED``, ``FAILED`` or ``KILLED``, with its final figures and copies of these files."""
         if self._client is None:
             return
         with self._mirroring():
-            self._client.log_batch(self.run_id, metrics=_metrics(summary, max(self._last_step, 0)))
+            self._waiting += _metrics(summary, max(self._last_step, 0))
+            self._write()
             for path in artifacts:
                 self._client.log_artifact(self.run_id, str(path))
             self._client.set_terminated(self.run_id, status)

@@ -121,6 +121,7 @@ def test_a_finished_a_changed_and_a_forgotten_run_do_not_go_on(store, warnings):
 def test_what_is_not_finite_is_left_out_and_names_are_made_fit(store, warnings):
     tracker = track(store, "names", **{"encoders.[red]+.lr": 1})
     tracker.log_epoch(0, {"val.loss": math.nan, "trace.all": math.inf, "head.[red]+audio:é.accuracy": 0.5})
+    tracker.finish("FINISHED", {})
     assert read(tracker)[1].data.metrics == {"head._red__audio_é.accuracy": 0.5}
     assert read(tracker)[1].data.params["encoders._red__.lr"] == "1"
     assert warnings == []

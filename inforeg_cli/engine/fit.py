@@ -1,7 +1,7 @@
 """The training loop: one for every method, none of which it knows by name."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,8 @@ class Training:
         self.stop = stop or StopRequest()
         self.splits = {name: store.split(experiment.data.scheme, name) for name in ("train", "val", "test")}
         self.steps = steps_per_epoch(len(self.splits["train"]), experiment.batch_size)
-        if state is not None:
-            torch.set_num_threads(state["threads"])
+        if threads := experiment.threads if state is None else state["threads"]:
+            torch.set_num_threads(threads)
         self.transforms, self.model = build_model(experiment, store, device)
         if state is None:
             fit_transforms(self.transforms, store, self.splits["train"])
@@ -88,6 +88,12 @@ class Training:
         finally:
             progress.stop()
         return self._result()
+
+    def finished_epochs(self) -> Iterator[tuple[int, Rows]]:
+        """The metrics of the epochs before the one training stands in, as `run` hands them to `on_epoch`."""
+        for epoch in range(self.epoch):
+            rows = [row for row in self.rows if row["epoch"] == epoch]
+            yield epoch, {row["split"]: {k: v for k, v in row.items() if k not in ("epoch", "split")} for row in rows}
 
     def train_epoch(self, progress: Silent) -> Epoch:
         """The rest of the current epoch, from step `self.step` on."""

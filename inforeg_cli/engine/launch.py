@@ -82,6 +82,8 @@ def train(
                     epoch, {f"{split}.{key}": float(v) for split, row in rows.items() for key, v in row.items()}
                 )
 
+            for epoch, rows in training.finished_epochs():  # what the mirror may have missed of an interrupted run
+                on_epoch(epoch, rows)
             try:
                 result = training.run(progress or Silent(), on_epoch)
             except Stopped:
