@@ -136,7 +136,7 @@ def test_misuse_is_one_message_and_exit_code_2(arguments, said, inforeg, make_st
 
 
 def test_divergence_is_one_message_and_exit_code_1(inforeg, make_store, tmp_path, no_mlflow):
-    code, out, err = inforeg("train", "--dataset", make_store().path, "--lr", "1e30", *SHORT)
+    code, _, err = inforeg("train", "--dataset", make_store().path, "--lr", "1e30", *SHORT)
     assert code == 1
     assert "is not finite" in err and "smaller --lr" in err
 
