@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from inforeg_cli import paths
-from inforeg_cli.config import merge
 from inforeg_cli.errors import Misuse
 from inforeg_cli.naming import nearest
+from inforeg_cli.resolve import merge
 
 
 def find(name: str) -> Path | None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from inforeg_cli import presets
-from inforeg_cli.config import Experiment, merge, resolve, restored
+from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
 from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.methods import OGM
+from inforeg_cli.resolve import merge, resolve, restored
 
 OFFICIAL = {
     "method": {

@@ -83,9 +83,9 @@ def _timed(
 
     import torch
 
-    from inforeg_cli.config import resolve
     from inforeg_cli.engine.fit import Training
     from inforeg_cli.progress import Silent
+    from inforeg_cli.resolve import resolve
     from inforeg_cli.run_folder import RunFolder
 
     common = {"batch_size": batch_size, "encoders": {name: {"name": encoder} for name in store.modalities}}

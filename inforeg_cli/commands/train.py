@@ -154,8 +154,8 @@ def assemble(
 ) -> "tuple[Experiment, Store, str | None]":
     """The experiment that the options ask for, the store it runs on, and the preset it came from, if any."""
     from inforeg_cli import presets
-    from inforeg_cli.config import merge, resolve
     from inforeg_cli.data import catalogue
+    from inforeg_cli.resolve import merge, resolve
 
     layers: list[dict[str, Any]] = []
     if preset is not None:

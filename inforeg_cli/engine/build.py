@@ -3,12 +3,13 @@
 import torch
 from torch import nn
 
-from inforeg_cli.config import Experiment, restored
+from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.transforms import build_transform
 from inforeg_cli.engine import checkpoint
 from inforeg_cli.errors import InforegError
 from inforeg_cli.models.late_fusion import LateFusion, build
+from inforeg_cli.resolve import restored
 from inforeg_cli.run_folder import RunFolder
 
 

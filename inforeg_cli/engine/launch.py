@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from inforeg_cli.config import Experiment, restored
+from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
 from inforeg_cli.engine import checkpoint
 from inforeg_cli.engine.device import set_deterministic
@@ -17,6 +17,7 @@ from inforeg_cli.engine.fit import Rows, Training
 from inforeg_cli.engine.guard import Stopped, StopRequest
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.progress import Silent
+from inforeg_cli.resolve import restored
 from inforeg_cli.run_folder import RunFolder
 from inforeg_cli.settings import dotted
 from inforeg_cli.tracking import Tracker

@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 sys.path.insert(0, str(Path(__file__).parent))
 from settings_table import every_method_and_baseline, every_setting
 
-from inforeg_cli.config import resolve
 from inforeg_cli.engine import checkpoint
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.engine.guard import Diverged, Stopped, StopRequest
 from inforeg_cli.progress import Silent
+from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
 
 CPU = torch.device("cpu")

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from inforeg_cli.config import resolve
 from inforeg_cli.engine import checkpoint, launch
 from inforeg_cli.errors import InforegError, Misuse
+from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def test_a_changed_store_is_noticed(make_store, tmp_path, quiet_tracker):
 PROGRAM = """
 import sys, time, torch
 from pathlib import Path
-from inforeg_cli.config import resolve
+from inforeg_cli.resolve import resolve
 from inforeg_cli.data.store import Store
 from inforeg_cli.engine import launch
 from inforeg_cli.errors import InforegError
