@@ -50,7 +50,7 @@ def test_every_command_in_the_readme_exists():
     from inforeg_cli.app import app
 
     known = get_command(app)
-    for words in re.findall(r"^    inforeg (.+)$", README.read_text(encoding="utf-8"), re.MULTILINE):
+    for words in re.findall(r"^    inforeg (\S.*)$", README.read_text(encoding="utf-8"), re.MULTILINE):
         command = known
         for word in words.split():
             if not hasattr(command, "commands"):

@@ -85,13 +85,9 @@ def _conclusions(results: dict[str, list[dict[str, Any]]]) -> list[str]:
         f"seen           the image alone is right in {score('image alone')} of the clips; inside joint training the "
         f"image is left with {score('joint', 'head', 'image')} (head)",
         f"measured       sound alone {score('sound alone')}, joint {score('joint')}",
-        f"treated        uniform {score('uniform')} (the image's own head {score('uniform', 'own_head', 'image')}), "
-        f"ogm {score('ogm')}",
+        f"treated        uniform {score('uniform')}, ogm {score('ogm')}",
     ]
-    if any(result["acted"] for result in results["inforeg"]):
-        lines[-1] += f", inforeg {score('inforeg')}"
-    else:
-        lines.append(
-            "note           inforeg's window never opened: its runs are joint training's, and not shown as inforeg"
-        )
+    for name in ("inforeg", "inforeg+own"):
+        acted = any(result["acted"] for result in results[name])
+        lines[-1] += f", {name} {score(name)}" if acted else f" ({name} never acted, so it is not shown)"
     return lines
