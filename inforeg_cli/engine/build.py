@@ -26,7 +26,9 @@ def build_model(experiment: Experiment, store: Store, device: torch.device) -> t
         own_heads=experiment.unimodal_losses == "own",
         seed=experiment.seed,
     )
-    return transforms.to(device), model.to(device)
+    # Convolutions are faster with the channels innermost: on two CPU cores a step of `cnn` takes a tenth to a third less.
+    layout = torch.preserve_format if device.type == "mps" else torch.channels_last
+    return transforms.to(device), model.to(device, memory_format=layout)
 
 
 def build_optimizer(model: LateFusion, experiment: Experiment) -> torch.optim.Optimizer:
