@@ -142,6 +142,8 @@ class Experiment(Settings):
     @property
     def label(self) -> str:
         """What tables and folders call it: the method, its unimodal losses, and its window where that is not its usual one."""
+        if len(self.modalities) == 1:
+            return f"{self.modalities[0]} alone"
         name = getattr(self.method, "label", self.method.name)
         if self.method.name == "joint" and self.unimodal_losses == "own":
             name = "uniform"
@@ -153,6 +155,8 @@ class Experiment(Settings):
     @property
     def baseline(self) -> str | None:
         """The label of the run that this one is compared with: the same losses without the method; joint for uniform."""
+        if len(self.modalities) == 1:
+            return None
         if self.method.name != "joint":
             return self.model_copy(update={"method": Joint.Config()}).label
         return None if self.unimodal_losses == "none" else "joint"

@@ -398,3 +398,9 @@ def test_an_experiment_cannot_be_changed(store: Store) -> None:
 def test_schedules(store: Store, schedule: dict[str, Any], factors: list[float]) -> None:
     found = resolve({"schedule": schedule}, store).schedule
     assert [found.factor(epoch, 4) for epoch in range(4)] == pytest.approx(factors, abs=1e-6)
+
+
+def test_one_modality_is_called_by_its_name_and_has_no_baseline(make_store):
+    for method in ("joint", "uniform", "inforeg"):
+        experiment = resolve({"method": method, "modalities": "picture"}, make_store())
+        assert (experiment.label, experiment.baseline, experiment.is_baseline) == ("picture alone", None, True)
