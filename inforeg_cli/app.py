@@ -59,6 +59,7 @@ def main() -> None:
     except InforegError as error:
         err.print(f"error: {error}", markup=False, style="red")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("interrupted", style="red")
-        sys.exit(130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"error: {where}{error.strerror or error}", markup=False, style="red")
+        sys.exit(1)

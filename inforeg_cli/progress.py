@@ -43,6 +43,8 @@ class Lines(Silent):
 class LiveView(Silent):
     """A progress bar over the steps and the last epochs' numbers, redrawn in place."""
 
+    narrowest = 90  # columns of the terminal; below, lines are easier to read
+
     def __init__(self, console: Console, keep: int = 8):
         self.console, self.keep = console, keep
         self._rows: list[tuple[int, Mapping[str, Mapping[str, Any]]]] = []
@@ -86,7 +88,7 @@ class LiveView(Silent):
             coefficients = [f"{name} {train[key]:.2f}" for name, key in _named(train, ("coefficient.", "strength."))]
             opened = [name for name, key in _named(train, ("open.",)) if train[key]]
             table.add_row(
-                str(epoch), f"{train['loss']:.3f}", _percent(train["accuracy"]), _percent(val["accuracy"]),
+                str(epoch), _losses(train), _percent(train["accuracy"]), _percent(val["accuracy"]),
                 _heads(val), ", ".join(coefficients), ", ".join(opened) or "none",
             )  # fmt: skip
         return Group(self.bar, table)
@@ -96,7 +98,7 @@ def summary(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """An epoch in one line: losses, accuracies (fused and each modality), coefficients, open windows."""
     train, val = rows["train"], rows["val"]
     parts = [
-        f"loss {train['loss']:.3f}",
+        f"loss {_losses(train)}",
         f"train {_percent(train['accuracy'])}",
         f"val {_percent(val['accuracy'])} ({_heads(val)})",
     ]
@@ -111,6 +113,12 @@ def summary(rows: Mapping[str, Mapping[str, Any]]) -> str:
 def _named(row: Mapping[str, Any], prefixes: tuple[str, ...]) -> list[tuple[str, str]]:
     """The modality and the key of each entry under one of the prefixes."""
     return [(key.removeprefix(prefix), key) for prefix in prefixes for key in row if key.startswith(prefix)]
+
+
+def _losses(row: Mapping[str, Any]) -> str:
+    """The fused loss, and in brackets each modality's where they are trained."""
+    unimodal = ", ".join(f"{name} {row[key]:.3f}" for name, key in _named(row, ("loss.",)))
+    return f"{row['loss']:.3f}" + (f" ({unimodal})" if unimodal else "")
 
 
 def _heads(row: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.transforms import InputConfig, build_transform
+from inforeg_cli.engine.window import Window
 from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.methods import METHODS
 from inforeg_cli.models.encoders import default_encoder
@@ -50,11 +51,13 @@ def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:
         inputs[name] = {"kind": modality.kind, **_table(_table(raw, "inputs"), name)}
         config = _validated(TypeAdapter(InputConfig), inputs[name], f"inputs.{name}")
         default = default_encoder(modality.kind, build_transform(config, modality).shape, modality.sequence)
-        encoders[name] = merge(default.model_dump(), _table(_table(raw, "encoders"), name))
+        encoders[name] = merge({"": default.model_dump()}, {"": _table(raw, "encoders").get(name, {})})[""]
     for table in ("inputs", "encoders"):
         if unknown := [name for name in _table(raw, table) if name not in store.modalities]:
             raise Misuse(f"{table} names {', '.join(unknown)}, but {store.name} has {', '.join(store.modalities)}")
     experiment = _validated(TypeAdapter(Experiment), {**raw, "inputs": inputs, "encoders": encoders})
+    if experiment.method.name == "joint":  # nothing acts in a window, so another one makes no other run
+        experiment = experiment.model_copy(update={"window": Window()})
     _check_against(experiment, store)
     return experiment
 

@@ -12,6 +12,20 @@ import pandas as pd
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.files import write_atomically, write_json
 
+#: All that a run's folder holds; a folder with anything else in it, and no config.json, is somebody else's.
+_FILES = ("config.json", "result.json", "metrics.parquet", "predictions-*.parquet", "last.pt", "best.pt", ".mlflow-run")
+#: What a result must have for people to be shown it.
+_RESULT_KEYS = {
+    "label",
+    "best_epoch",
+    "val",
+    "test",
+    "test_if_chosen_on_test",
+    "open_epochs",
+    "regulated_steps",
+    "acted",
+}
+
 
 class RunFolder:
     """``config.json``, ``metrics.parquet``, ``predictions-*.parquet``, the checkpoints ``last.pt`` and ``best.pt`` and,
@@ -27,8 +41,15 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Only one process at a time trains a run; a second one is told so at once."""
+        """Only one process at a time trains a run; a second one is told so at once.
+
+        Raises Misuse, too, for a folder that holds something else than a run.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "config.json").is_file():
+            own = {file for pattern in _FILES for file in self.path.glob(pattern)}
+            if foreign := [file.name for file in self.path.iterdir() if file not in own and not _passing(file)]:
+                raise Misuse(f"{self.path} is no run's folder: it holds {foreign[0]}; choose another --name")
         lock = filelock.FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -37,29 +58,42 @@ class RunFolder:
                 f"{self.path.name} is being trained by another process; wait for it, or choose another --name"
             ) from None
         try:
+            for left in self.path.glob(".*.tmp"):  # half-written when an earlier training was killed
+                left.unlink()
             yield
         finally:
             lock.release()
 
     def clear(self) -> None:
         """Remove what an earlier training of this run wrote."""
-        for pattern in ("*.json", "*.parquet", "*.pt", ".mlflow-run"):
+        for pattern in _FILES:
             for file in self.path.glob(pattern):
                 file.unlink()
 
     def read_config(self) -> dict[str, Any]:
-        return self._read("config.json")
+        config = self._read("config.json")
+        data = config.get("data")
+        known = isinstance(data, dict) and all(isinstance(data.get(key), str) for key in ("name", "path", "digest"))
+        if not known or not isinstance(config.get("id"), str) or not isinstance(config.get("experiment"), dict):
+            raise InforegError(f"{self.path / 'config.json'} is damaged: it does not describe a run")
+        return config
 
     def read_result(self) -> dict[str, Any]:
-        return self._read("result.json")
+        result = self._read("result.json")
+        if missing := _RESULT_KEYS - result.keys():
+            raise InforegError(f"{self.path / 'result.json'} is damaged: no {min(missing)}; train again with --force")
+        return result
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InforegError(f"{self.path} holds no {name}: it is no run, or one that never started") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise InforegError(f"{self.path / name} is damaged ({error}); train again with --force") from None
+        if not isinstance(value, dict):
+            raise InforegError(f"{self.path / name} is damaged: it holds no table; train again with --force")
+        return value
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_json(self.path / "config.json", config)
@@ -75,3 +109,8 @@ class RunFolder:
 
     def _write_parquet(self, name: str, table: pd.DataFrame) -> None:
         write_atomically(self.path / name, lambda temporary: table.to_parquet(temporary, index=False), durable=False)
+
+
+def _passing(file: Path) -> bool:
+    """The lock, and what is being written at this moment."""
+    return file.name == ".lock" or file.suffix == ".tmp"

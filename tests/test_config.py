@@ -167,7 +167,7 @@ def test_several_problems_are_told_at_once(store: Store) -> None:
         {"data": "split"},
         {"inputs": []},
         {"inputs": {"vector": 3}},
-        {"encoders": {"vector": "mlp"}},
+        {"encoders": {"vector": 3}},
         {"encoders": {"vector": {"name": 3}}},
         {"window": 3},
         {"schedule": []},

@@ -6,6 +6,7 @@ import typer
 
 from inforeg_cli.commands import options
 from inforeg_cli.console import out
+from inforeg_cli.errors import Misuse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +49,9 @@ def bench(
     from inforeg_cli.engine import device as devices
 
     chosen = devices.choose(device)
+    for name in encoder or ():
+        if name not in SIZES:
+            raise Misuse(f"--encoder {name}: there is {' and '.join(SIZES)}")
     for name in encoder or SIZES:
         side, batch_size, steps = SIZES[name]
         with tempfile.TemporaryDirectory() as folder:

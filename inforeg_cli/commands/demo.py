@@ -82,8 +82,8 @@ def _conclusions(results: dict[str, list[dict[str, Any]]]) -> list[str]:
         return f"{mean(value['accuracy'] for value in values):.1%}"
 
     lines = [
-        f"seen           the image alone is right in {score('image alone')} of the clips; inside joint training the "
-        f"image is left with {score('joint', 'head', 'image')} (head)",
+        f"seen           the image alone is right in {score('image alone')} of the clips; the head of joint "
+        f"training makes {score('joint', 'head', 'image')} of it",
         f"measured       sound alone {score('sound alone')}, joint {score('joint')}",
         f"treated        uniform {score('uniform')}, ogm {score('ogm')}",
     ]

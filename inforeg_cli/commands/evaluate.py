@@ -68,13 +68,13 @@ def evaluate(
 def _scored(path: Path, split: str, which: str, device: "torch.device", format: options.Format) -> list[tuple]:
     """One row an output: the fused one, then each modality's. Percent for people, plain fractions for programs."""
     from inforeg_cli.data.batches import Clips
-    from inforeg_cli.data.store import Store
+    from inforeg_cli.data.catalogue import store_of_run
     from inforeg_cli.engine.build import restore
     from inforeg_cli.engine.evaluate import predict
     from inforeg_cli.run_folder import RunFolder
 
     folder = RunFolder(path)
-    store = Store.open(Path(folder.read_config()["data"]["path"]))
+    store = store_of_run(folder.read_config())
     experiment, transforms, model = restore(folder, store, which, device)
     clips = Clips(store, transforms, experiment.data.label, device)
     indices = store.split(experiment.data.scheme, split)

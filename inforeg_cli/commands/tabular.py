@@ -25,7 +25,7 @@ def print_table(table: Table, format: Format) -> None:
     if format == Format.rich:
         _print_rich(table)
     else:
-        out.print(as_text(table, format), markup=False)
+        out.out(as_text(table, format), highlight=False)
 
 
 def as_text(table: Table, format: Format) -> str:
@@ -42,7 +42,7 @@ def as_text(table: Table, format: Format) -> str:
 
 
 def print_json(value: Any) -> None:
-    out.print(_json(value), markup=False)
+    out.out(_json(value), highlight=False)
 
 
 def _json(value: Any) -> str:

@@ -1,5 +1,6 @@
 """`inforeg train`: one experiment, from its settings to its result."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,8 +126,8 @@ def train(
 
     chosen_device = devices.choose(device)
     if resume is not None:
-        if flags or dataset or method or preset or settings:
-            raise Misuse("--resume goes on with the run's own settings; leave out the options that would change them")
+        if flags or dataset or method or preset or settings or name or force:
+            raise Misuse("--resume goes on with the run as it is; leave out the options that would change it")
         experiment, store, folder, used_preset = _resumed(resume, paths.runs(runs))
     else:
         experiment, store, used_preset = assemble(dataset, method, preset, settings or [], flags, dry_run=dry_run)
@@ -157,13 +158,17 @@ def assemble(
     from inforeg_cli.data import catalogue
     from inforeg_cli.resolve import merge, resolve
 
-    layers: list[dict[str, Any]] = []
-    if preset is not None:
-        layers.append(presets.load(preset))
-        dataset = dataset or layers[0].get("dataset")
+    layers = [] if preset is None else [presets.load(preset)]
+    assigned = presets.from_assignments(assignments)
+    if "dataset" in assigned:
+        raise Misuse("the dataset is chosen with --dataset, not with --set")
+    if dataset is None:
+        dataset = next((layer["dataset"] for layer in layers if "dataset" in layer), None)
     if dataset is None:
         dataset = catalogue.default_dataset()
         say(f"no --dataset given: training on {dataset}")
+    if not isinstance(dataset, str):
+        raise Misuse(f"preset {preset}: dataset is a name, not {dataset!r}")
     store = catalogue.open_store(dataset, temporary=dry_run)
     if preset is None:
         preset = next(
@@ -176,7 +181,7 @@ def assemble(
         say(f"settings from preset {preset}")
     if method is not None:
         layers.append({"method": {"name": method}})
-    layers += [presets.from_assignments(assignments), flags]
+    layers += [assigned, flags]
     raw: dict[str, Any] = {}
     for layer in layers:
         raw = merge(raw, layer)
@@ -184,20 +189,22 @@ def assemble(
 
 
 def _resumed(run: str, runs: Path) -> "tuple[Experiment, Store, Any, str | None]":
-    from inforeg_cli.data.store import Store
+    from inforeg_cli.data import catalogue
     from inforeg_cli.engine import launch
     from inforeg_cli.report.runs import find_run
     from inforeg_cli.run_folder import RunFolder
 
     folder = RunFolder(find_run(run, runs))
-    experiment, store_path, preset = launch.resume(folder)
-    return experiment, Store.open(store_path), folder, preset
+    experiment, preset = launch.resume(folder)
+    if not folder.last.exists():
+        err.print("the run has no checkpoint yet: from the beginning")
+    return experiment, catalogue.store_of_run(folder.read_config()), folder, preset
 
 
 def _progress() -> "Silent":
     from inforeg_cli.progress import Lines, LiveView
 
-    return LiveView(out) if out.is_terminal else Lines(out)
+    return LiveView(out) if out.is_terminal and out.width >= LiveView.narrowest else Lines(out)
 
 
 def _print_plan(experiment: "Experiment", store: "Store", folder: Path, preset: str | None) -> None:
@@ -233,7 +240,9 @@ def _print_outcome(outcome: "Outcome", experiment: "Experiment") -> None:
     for line in result_lines(result):
         out.print(line, markup=False)
     out.print(f"run folder      {path}", markup=False)
-    out.print(f"compare         inforeg compare runs --dataset {experiment.dataset}", markup=False)
+    elsewhere = [] if path.parent == paths.runs() else ["--runs", str(path.parent)]
+    compare = shlex.join(["inforeg", "compare", "runs", "--dataset", experiment.dataset, *elsewhere])
+    out.print(f"compare         {compare}", markup=False)
     if outcome.ui_command:
         out.print(f"MLflow          {outcome.ui_command}", markup=False)
 

@@ -4,8 +4,10 @@ import atexit
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from inforeg_cli import console, paths
 from inforeg_cli.data import prepare
@@ -127,6 +129,12 @@ def open_store(name_or_path: str, root: Path | None = None, *, temporary: bool =
     if dataset.state()[0] == STALE:
         console.warn(f"{dataset.name} was prepared from another recipe: inforeg prepare {dataset.name} --force")
     return store
+
+
+def store_of_run(config: Mapping[str, Any]) -> Store:
+    """The store that a run's config.json names: where it lay then, else what is prepared under its name now."""
+    path = Path(config["data"]["path"])
+    return Store.open(path) if (path / "store.json").is_file() else open_store(config["data"]["name"])
 
 
 def default_dataset(root: Path | None = None) -> str:

@@ -252,11 +252,11 @@ def _modality(name: str, raw: Any, problems: Problems) -> Settings | None:
         return None
     kind = raw.get("kind")
     there = f"there is: {', '.join(KINDS)}"
-    if kind in LATER_KINDS:
+    if isinstance(kind, str) and kind in LATER_KINDS:
         problems.add(f"{where}.kind", "the kind comes with a later version", f"{kind!r}; now {there}")
     elif kind is None:
         problems.add(f"{where}.kind", "missing", there)
-    elif kind not in KINDS:
+    elif not isinstance(kind, str) or kind not in KINDS:
         problems.add(f"{where}.kind", "the kind is not known", f"{kind!r}; {there}")
     else:
         # The modality's own name is the column to read unless another, or an array, is named.

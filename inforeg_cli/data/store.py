@@ -198,15 +198,24 @@ class Store:
     def _table(self) -> dict[str, list[str]]:
         import pyarrow.parquet
 
-        return pyarrow.parquet.read_table(self.path / "clips.parquet").to_pydict()
+        try:
+            return pyarrow.parquet.read_table(self.path / "clips.parquet").to_pydict()
+        except (ValueError, OSError):  # pyarrow's errors are ValueErrors
+            raise self._damaged("clips.parquet") from None
 
     def _index(self, modality: str) -> np.ndarray:
         return self._numbers(f"{modality}.index.npy")
 
     def _numbers(self, name: str) -> np.ndarray:
         if name not in self._tables:
-            self._tables[name] = np.load(self.path / name, allow_pickle=False)
+            try:
+                self._tables[name] = np.load(self.path / name, allow_pickle=False)
+            except (ValueError, OSError):
+                raise self._damaged(name) from None
         return self._tables[name]
+
+    def _damaged(self, name: str) -> Misuse:
+        return Misuse(f"{self.path} is damaged: {name} cannot be read; prepare the dataset again with --force")
 
     def _modality(self, name: str) -> Modality:
         self._known("modality", name, tuple(self.modalities))

@@ -64,7 +64,9 @@ def restore(
         )
     experiment = restored(config["experiment"], folder.path)
     transforms, model = build_model(experiment, store, device)
-    state = checkpoint.load(folder.best if which == "best" else folder.last, device)
-    transforms.load_state_dict(state["transforms"])
-    model.load_state_dict(state["model"])
+    path = folder.best if which == "best" else folder.last
+    state = checkpoint.load(path, device)
+    with checkpoint.fitting(path):
+        transforms.load_state_dict(state["transforms"])
+        model.load_state_dict(state["model"])
     return experiment, transforms, model

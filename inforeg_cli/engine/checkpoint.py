@@ -1,6 +1,8 @@
 """Checkpoints: everything that a resumed run needs, as plain tensors, numbers and strings, written atomically."""
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    write_atomically(path, lambda temporary: torch.save({"format": FORMAT, **state}, temporary), durable=False)
+    try:
+        write_atomically(path, lambda temporary: torch.save({"format": FORMAT, **state}, temporary), durable=False)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise InforegError(f"cannot write {path} ({_first_line(error)}); is the disk full?") from None
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -35,6 +40,15 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     if found != FORMAT:
         raise InforegError(f"{path} has checkpoint format {found}; this version of inforeg reads format {FORMAT}")
     return state
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Around the loading of a state: what does not fit is the checkpoint of something else, and is said to be."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise InforegError(f"{path} does not fit its run ({_first_line(error)}); train again with --force") from None
 
 
 def _first_line(error: Exception) -> str:

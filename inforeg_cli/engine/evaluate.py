@@ -45,6 +45,14 @@ class Predictions:
             found |= {prefix + metric: value for metric, value in scores(confusion).items()}
         return found
 
+    def constant_outputs(self) -> list[str]:
+        """The modalities' outputs that are the same for every clip, to a thousandth of a logit."""
+        return [
+            name
+            for name, values in self.log_probabilities.items()
+            if name.startswith("head.") and len(values) > 1 and float(np.ptp(values, axis=0).max()) < 1e-3
+        ]
+
     def table(self, ids: np.ndarray) -> pd.DataFrame:
         """One row a clip: id, label (class index), and the probabilities as columns ``<output>.<class index>``."""
         columns = {"id": ids[self.index], "label": self.target}

@@ -9,6 +9,7 @@ import torch
 
 from inforeg_cli import seeds
 from inforeg_cli.config import Experiment
+from inforeg_cli.console import warn
 from inforeg_cli.data.batches import Clips, fit_transforms, steps_per_epoch
 from inforeg_cli.data.store import Store
 from inforeg_cli.engine import checkpoint
@@ -50,7 +51,8 @@ class Training:
         if state is None:
             fit_transforms(self.transforms, store, self.splits["train"])
         else:
-            self.transforms.load_state_dict(state["transforms"])
+            with checkpoint.fitting(folder.last):
+                self.transforms.load_state_dict(state["transforms"])
         self.clips = Clips(store, self.transforms, experiment.data.label, device)
         self.optimizer = build_optimizer(self.model, experiment)
         encoders = self.model.encoder_parameters()
@@ -63,8 +65,10 @@ class Training:
         self.rows: list[dict[str, Any]] = []  # metrics of the finished epochs, one row an epoch and split
         self.history: dict[str, list[float]] = {name: [] for name in encoders}  # each modality's traces
         self.seconds = 0.0
+        self._constant: set[str] = set()  # outputs that were warned about
         if state is not None:
-            self._load_state_dict(state)
+            with checkpoint.fitting(folder.last):
+                self._load_state_dict(state)
 
     def run(self, progress: Silent, on_epoch: Callable[[int, Rows], None] = lambda epoch, rows: None) -> dict[str, Any]:
         """Train to the end and return the result. A request to stop saves the very step it finds, then raises Stopped;
@@ -137,9 +141,11 @@ class Training:
             guard.update(self.step, {"fused": losses.fused, **losses.unimodal})
             self.step += 1
             progress.step(self.step - 1)
-            if self.step % _CHECK_LOSSES_EVERY == 0 or self.step == self.steps or self.stop.requested:
+            stopping = self.stop.requested
+            if self.step % _CHECK_LOSSES_EVERY == 0 or self.step == self.steps or stopping:
                 guard.check(self.epoch)
-            self.stop.check()
+            if stopping:
+                raise Stopped
         return epoch
 
     def _evaluate(self) -> dict[str, Predictions]:
@@ -163,7 +169,9 @@ class Training:
         else:
             traces = dict.fromkeys(self.history, 0.0)
         if self.experiment.record.fisher:
-            chosen = self.splits["train"][: self.experiment.record.fisher_clips]
+            # A fixed set, the same for every method at one seed; not the first ones, which may all be of one class.
+            order = seeds.permutation(len(self.splits["train"]), self.experiment.seed, "fisher").numpy()
+            chosen = self.splits["train"][order[: self.experiment.record.fisher_clips]]
             fisher = fisher_traces(self.model, self.clips, chosen)
             train |= {f"fisher.{name}": value for name, value in fisher.items()}
         train |= {f"open.{name}": name in epoch.open for name in self.history}
@@ -172,6 +180,7 @@ class Training:
         rows: Rows = {"train": train, **{split: found.scores() for split, found in evaluated.items()}}
         if not np.isfinite(rows["val"]["loss"]):
             raise Diverged(f"the val loss is not finite after epoch {self.epoch}; try a smaller --lr")
+        self._warn_of_constants(evaluated["val"])
         before = {split: best_row(self.rows, split) for split in evaluated}
         self.rows += [{"epoch": self.epoch, "split": split, **row} for split, row in rows.items()]
         if before["val"] is not best_row(self.rows, "val"):
@@ -183,6 +192,16 @@ class Training:
         self.folder.write_metrics(self.rows)
         self.epoch, self.step = self.epoch + 1, 0
         return rows
+
+    def _warn_of_constants(self, predictions: Predictions) -> None:
+        """Once: a modality whose logits are the same for every clip has no score, whatever its accuracy says."""
+        for name in set(predictions.constant_outputs()) - self._constant:
+            self._constant.add(name)
+            modality = name.partition(".")[2]
+            warn(
+                f"{modality}: with the other features absent, the logits of '{self.experiment.fusion.name}' are the same "
+                "for every clip, so its head accuracy and its score mean nothing; see fusion.absent"
+            )
 
     def _result(self) -> dict[str, Any]:
         """Score the last and the best model, write their predictions, and say what came out."""

@@ -2,6 +2,8 @@
 
 import platform
 import re
+import shlex
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -60,13 +62,19 @@ def train(
 
     Raises Interrupted after a signal, with everything saved; Misuse if the folder belongs to another experiment.
     """
-    run_id = experiment.id(store.digest)
-    with folder.locked():
+    run_id, threads = experiment.id(store.digest), torch.get_num_threads()
+    with folder.locked(), ExitStack() as afterwards:
+        afterwards.callback(torch.set_num_threads, threads)  # a run's own number is not the next one's
         if (folder.path / "config.json").is_file() and not force:
-            if folder.read_config()["id"] != run_id:
-                raise Misuse(
-                    f"{folder.path.name} is a run of another configuration; choose another --name, or --force to replace it"
-                )
+            config = folder.read_config()
+            if config["id"] != run_id:
+                if config["data"]["digest"] != store.digest:
+                    what = f"of other data than {store.path} holds now"
+                elif config["experiment"] == experiment.model_dump(mode="json"):
+                    what = "of another version of the method"
+                else:
+                    what = "of another configuration"
+                raise Misuse(f"{folder.path.name} is a run {what}; choose another --name, or --force to replace it")
             if folder.finished:
                 return Outcome(folder, folder.read_result(), trained=False)
         if force:
@@ -91,9 +99,9 @@ def train(
                 tracker.finish("KILLED", {}, [])
                 raise Interrupted(
                     f"interrupted in epoch {training.epoch} after {training.step} steps; all is saved. "
-                    f"Go on with: inforeg train --resume {folder.path}"
+                    f"Go on with: inforeg train --resume {shlex.quote(str(folder.path))}"
                 ) from None
-            except InforegError:
+            except BaseException:
                 tracker.finish("FAILED", {}, [])
                 raise
         result |= {"run": folder.path.name, "id": run_id, "device": str(device), "versions": _versions()}
@@ -104,10 +112,10 @@ def train(
     return Outcome(folder, result, trained=True, ui_command=tracker.ui_command)
 
 
-def resume(folder: RunFolder) -> tuple[Experiment, Path, str | None]:
-    """What a run's own ``config.json`` says: the experiment, where its store lay, and its preset."""
+def resume(folder: RunFolder) -> tuple[Experiment, str | None]:
+    """What a run's own ``config.json`` says: the experiment and its preset."""
     config = folder.read_config()
-    return restored(config["experiment"], folder.path), Path(config["data"]["path"]), config.get("preset")
+    return restored(config["experiment"], folder.path), config.get("preset")
 
 
 def _description(experiment: Experiment, store: Store, run_id: str, preset: str | None) -> dict[str, Any]:
@@ -143,7 +151,8 @@ def _tracker(experiment: Experiment, store: Store, folder: RunFolder, run_id: st
         run_id=note.read_text().strip() if note.is_file() else None,
     )
     if tracker.run_id:
-        note.write_text(tracker.run_id)
+        with suppress(OSError):  # the mirror is never worth a run
+            note.write_text(tracker.run_id)
     return tracker
 
 

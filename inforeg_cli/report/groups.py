@@ -119,11 +119,12 @@ def _fits(single: Group, several: Group) -> bool:
 
 def _without(protocol: Mapping[str, Any], modalities: set[str]) -> dict[str, Any]:
     """The protocol less the list of modalities and whatever is set for one of `modalities` in particular."""
-    return {
-        key: value
-        for key, value in protocol.items()
-        if key != "modalities" and not modalities.intersection(key.split("."))
-    }
+    return {key: value for key, value in protocol.items() if key != "modalities" and not _set_for(key, modalities)}
+
+
+def _set_for(key: str, modalities: set[str]) -> bool:
+    table, _, rest = key.partition(".")
+    return table in ("inputs", "encoders") and rest.partition(".")[0] in modalities
 
 
 def _text(value: Any) -> str:

@@ -121,7 +121,7 @@ def test_a_dry_run_touches_nothing(inforeg, tmp_path):
         (["--preset", "digits/nothing"], "there is no preset 'digits/nothing'"),
         (["--name", "../../etc"], "--name '../../etc'"),
         (["--resume", "nobody"], "there is no run 'nobody'"),
-        (["--resume", "nobody", "--epochs", "5"], "--resume goes on with the run's own settings"),
+        (["--resume", "nobody", "--epochs", "5"], "--resume goes on with the run as it is"),
         (["--dataset", "digitss"], "did you mean 'digits'?"),
     ],
 )
@@ -194,3 +194,84 @@ def test_the_demo_prints_the_comparison(inforeg, tmp_path, monkeypatch, no_mlflo
     assert "seen" in out and "treated" in out
     code, out, err = inforeg("demo", "--seeds", 1, "--device", "cpu")
     assert out.count("(was there already)") == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "dataset=digits"], "chosen with --dataset"),
+        (["--resume", "nobody", "--force"], "--resume goes on"),
+        (["--resume", "nobody", "--name", "other"], "--resume goes on"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(arguments, said, inforeg):
+    code, _, err = inforeg("train", *arguments)
+    assert code == 2 and said in err
+
+
+def test_a_folder_of_other_things_is_left_alone(inforeg, make_store, tmp_path, no_mlflow):
+    folder = tmp_path / "runs" / "keep"
+    folder.mkdir(parents=True)
+    (folder / "notes.json").write_text("{}")
+    for more in ((), ("--force",)):
+        code, _, err = inforeg("train", "--dataset", make_store().path, "--name", "keep", *SHORT, *more)
+        assert code == 2 and "notes.json" in err
+    assert [file.name for file in folder.iterdir()] == ["notes.json"]
+
+
+def test_a_runs_folder_that_cannot_be_written_is_one_line(inforeg, make_store, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = inforeg("train", "--dataset", make_store().path, "--runs", tmp_path / "file" / "runs", *SHORT)
+    assert code == 1 and str(tmp_path / "file") in err
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", "{", '{"id": "x", "data": 1, "experiment": {}}'])
+def test_a_damaged_config_is_named(text, inforeg, make_store, tmp_path, no_mlflow):
+    inforeg("train", "--dataset", make_store().path, "--name", "mine", *SHORT)
+    (tmp_path / "runs" / "mine" / "config.json").write_text(text)
+    for command in (("evaluate", "mine"), ("train", "--resume", "mine")):
+        code, _, err = inforeg(*command)
+        assert code == 1 and "config.json" in err
+
+
+@pytest.mark.parametrize("file", ["best.pt", "last.pt"])
+def test_a_checkpoint_of_something_else_is_named(file, inforeg, make_store, tmp_path, no_mlflow):
+    import torch
+
+    folder = tmp_path / "runs" / "mine"
+    inforeg("train", "--dataset", make_store().path, "--name", "mine", *SHORT)
+    torch.save({"format": 1, "threads": 1, "transforms": {}, "model": {}}, folder / file)
+    code, _, err = inforeg("evaluate", "mine", "--checkpoint", file.removesuffix(".pt"))
+    assert code == 1 and f"{file} does not fit" in err
+    (folder / "result.json").unlink()
+    if file == "last.pt":
+        code, _, err = inforeg("train", "--resume", "mine")
+        assert code == 1 and "last.pt does not fit" in err
+
+
+def test_what_a_killed_training_left_half_written_is_removed(inforeg, make_store, tmp_path, no_mlflow):
+    folder = tmp_path / "runs" / "mine"
+    folder.mkdir(parents=True)
+    (folder / ".last.pt.abc.tmp").write_bytes(b"half")
+    code, _, err = inforeg("train", "--dataset", make_store().path, "--name", "mine", *SHORT)
+    assert code == 0, err
+    assert not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
+
+
+def test_logits_that_do_not_vary_are_warned_about_once(inforeg, make_store, no_mlflow):
+    constant = ("--fusion", "gated", "--set", "fusion.absent=zero")
+    _, _, err = inforeg("train", "--dataset", make_store().path, *SHORT, *constant)
+    assert err.count("the logits of 'gated' are the same for every clip") == 1 and "vector" in err
+    _, _, err = inforeg("train", "--dataset", make_store().path, "--fusion", "gated", *SHORT)
+    assert "the same for every clip" not in err
+
+
+def test_a_moved_store_is_found_by_its_name(inforeg, tmp_path, no_mlflow):
+    inforeg("train", "--dataset", "digits", "--name", "mine", "--device", "cpu", "--epochs", "1")
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("datasets", "runs"):
+        (tmp_path / name).rename(moved / name)
+    code, out, err = inforeg("evaluate", "mine", "--root", moved)
+    assert code == 0, err
+    assert "fused" in out
