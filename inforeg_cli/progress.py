@@ -34,7 +34,8 @@ class Lines(Silent):
 
     def start(self, title: str, epochs: int, steps: int, epoch: int) -> None:
         self.epochs = epochs
-        self.console.print(f"{title}: epochs {epoch} to {epochs - 1}, {steps} steps each", markup=False)
+        if epoch < epochs:  # else all that is left is to score the finished model
+            self.console.print(f"{title}: epochs {epoch} to {epochs - 1}, {steps} steps each", markup=False)
 
     def epoch(self, epoch: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
         self.console.print(f"  epoch {epoch:>{len(str(self.epochs))}}/{self.epochs - 1}  {summary(rows)}", markup=False)
