@@ -28,3 +28,8 @@ class BadInput(Misuse):
             shown.append(f"... and {len(problems) - len(shown)} more")
         self.problems = tuple(problems)
         super().__init__("\n".join([summary, *(f"  {line}" for line in shown)]))
+
+
+def first_line(error: Exception) -> str:
+    """Other libraries' errors may run over many lines: what their first one says, or their kind."""
+    return str(error).strip().partition("\n")[0][:160] or type(error).__name__

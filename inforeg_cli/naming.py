@@ -1,7 +1,7 @@
-"""Suggestions for misspelt names."""
+"""Words for people: suggestions for misspelt names, and runs of numbers."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -12,3 +12,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean '{folded[close[0]]}'?"
     return f"there is: {', '.join(names)}" if len(names) <= 20 else "see the documentation for the list"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """``0–2, 7`` for 0, 1, 2, 7."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found)

@@ -19,7 +19,7 @@ import filelock
 from rich.markup import escape
 
 from inforeg_cli.console import warn
-from inforeg_cli.errors import InforegError
+from inforeg_cli.errors import InforegError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -158,8 +158,11 @@ class Tracker:
             yield
         except Exception as error:
             self._client = None
-            reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            warn(escape(f"MLflow does not follow this run ({reason}); the run's folder holds everything all the same"))
+            warn(
+                escape(
+                    f"MLflow does not follow this run ({first_line(error)}); the run's folder holds everything all the same"
+                )
+            )
 
 
 def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:

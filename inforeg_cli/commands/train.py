@@ -11,6 +11,7 @@ from inforeg_cli import paths
 from inforeg_cli.commands import options
 from inforeg_cli.console import err, out
 from inforeg_cli.errors import Misuse
+from inforeg_cli.naming import ranges
 
 if TYPE_CHECKING:
     from inforeg_cli.config import Experiment
@@ -262,7 +263,7 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     if on_test := result["test_if_chosen_on_test"]:
         lines.append(f"for the record  choosing the epoch on test would have printed {on_test['accuracy']:.2%}")
     if result["acted"] is not None:
-        opened = "; ".join(f"{name} {_ranges(epochs)}" for name, epochs in result["open_epochs"].items())
+        opened = "; ".join(f"{name} {ranges(epochs) or 'never'}" for name, epochs in result["open_epochs"].items())
         steps = ", ".join(f"{name} {count}" for name, count in result["regulated_steps"].items())
         lines.append(f"window open     {opened} (epochs)")
         lines.append(f"steps changed   {steps} of {result['steps']}")
@@ -271,14 +272,3 @@ def result_lines(result: dict[str, Any]) -> list[str]:
                 f"NOTE            the method never acted: these are its baseline's numbers, not {result['label']}'s"
             )
     return lines
-
-
-def _ranges(epochs: list[int]) -> str:
-    """``[2, 3, 4, 7]`` as ``2-4, 7``."""
-    spans: list[list[int]] = []
-    for epoch in epochs:
-        if spans and epoch == spans[-1][1] + 1:
-            spans[-1][1] = epoch
-        else:
-            spans.append([epoch, epoch])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans) or "never"

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from inforeg_cli.errors import InforegError
+from inforeg_cli.errors import InforegError, first_line
 from inforeg_cli.files import write_atomically
 
 FORMAT = 1
@@ -18,7 +18,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     try:
         write_atomically(path, lambda temporary: torch.save({"format": FORMAT, **state}, temporary), durable=False)
     except RuntimeError as error:  # torch's word for a full disk
-        raise InforegError(f"cannot write {path} ({_first_line(error)}); is the disk full?") from None
+        raise InforegError(f"cannot write {path} ({first_line(error)}); is the disk full?") from None
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -32,10 +32,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise InforegError(
-            f"{path} is not a checkpoint of plain tensors, numbers and strings; refused to load it ({_first_line(error)})"
+            f"{path} is not a checkpoint of plain tensors, numbers and strings; refused to load it ({first_line(error)})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InforegError(f"{path} is damaged or cut short ({_first_line(error)}); train again with --force") from None
+        raise InforegError(f"{path} is damaged or cut short ({first_line(error)}); train again with --force") from None
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
         raise InforegError(f"{path} has checkpoint format {found}; this version of inforeg reads format {FORMAT}")
@@ -48,8 +48,4 @@ def fitting(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise InforegError(f"{path} does not fit its run ({_first_line(error)}); train again with --force") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:160] or type(error).__name__
+        raise InforegError(f"{path} does not fit its run ({first_line(error)}); train again with --force") from None

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inforeg_cli.naming import ranges
+
 if TYPE_CHECKING:
     from inforeg_cli.report.statistics import Difference, Summary
     from inforeg_cli.report.tables import Acted, Row, Table
@@ -73,7 +75,7 @@ def footer(table: "Table") -> str:
         f"split scheme: {table.scheme or MISSING}",
         "clips: " + (", ".join(f"{count} {split}" for split, count in table.counts.items()) or MISSING),
         f"presets: {', '.join(table.presets)}" if table.presets else "no preset",
-        f"seeds: {_ranges(table.seeds)}",
+        f"seeds: {ranges(table.seeds)}",
     ]
     return "; ".join(parts)
 
@@ -105,14 +107,3 @@ def _deeds(acted: "Acted | None") -> str:
 
 def _count(mean: float) -> str:
     return f"{mean:.1f}".removesuffix(".0")
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """``0–2, 7`` for 0, 1, 2, 7."""
-    found: list[list[int]] = []
-    for number in numbers:
-        if found and number == found[-1][-1] + 1:
-            found[-1].append(number)
-        else:
-            found.append([number])
-    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found)

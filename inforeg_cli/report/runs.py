@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inforeg_cli.errors import InforegError, Misuse
+from inforeg_cli.errors import InforegError, Misuse, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ class Run:
         except FileNotFoundError:
             raise InforegError(f"{path} does not exist") from None
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
-            raise InforegError(f"{path} cannot be read: {_first_line(error)}") from None
+            raise InforegError(f"{path} cannot be read: {first_line(error)}") from None
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InforegError(f"{path} does not exist") from None
     except (OSError, ValueError) as error:  # JSON and Unicode errors are ValueErrors
-        raise InforegError(f"{path} cannot be read: {_first_line(error)}") from None
+        raise InforegError(f"{path} cannot be read: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise InforegError(f"{path} holds no JSON object")
     return value
@@ -194,7 +194,3 @@ def _typed(values: Mapping[str, Any], key: str, kind: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"'{key}' is missing" if value is None else f"'{key}' is {value!r:.60}")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:160] or type(error).__name__

@@ -107,3 +107,17 @@ def test_distinctions_leave_a_methods_own_keys_out_where_its_name_is_enough():
     ogm, agm = {"method.name": "ogm", "method.alpha": 1}, {"method.name": "agm", "method.cap": ["a", "b"]}
     assert distinctions([ogm, agm]) == ["method.name=ogm", "method.name=agm"]
     assert distinctions([agm, {"method.name": "agm"}]) == ["method.cap=a+b", ""]
+
+
+def test_a_modality_named_like_a_setting_takes_nothing_else_with_it():
+    from inforeg_cli.report.groups import _without
+
+    protocol = {
+        "data.scheme": "s",
+        "optimizer.lr": 1,
+        "inputs.data.kind": "audio",
+        "encoders.lr.dim": 3,
+        "encoders.a.dim": 3,
+    }
+    left = {"data.scheme": "s", "optimizer.lr": 1, "encoders.a.dim": 3}
+    assert _without(protocol, {"data", "lr"}) == left
