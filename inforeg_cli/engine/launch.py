@@ -81,9 +81,9 @@ def train(
             folder.clear()
         state = checkpoint.load(folder.last, device) if folder.last.is_file() else None
         set_deterministic(experiment.deterministic)
-        folder.write_config(_description(experiment, store, run_id, preset))
         with StopRequest().listening() as stop:
             training = Training(experiment, store, folder, device, stop, state)
+            folder.write_config(_description(experiment, store, run_id, preset))  # from here on it is a run
             tracker = _tracker(experiment, store, folder, run_id)
 
             def on_epoch(epoch: int, rows: Rows) -> None:

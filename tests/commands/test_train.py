@@ -275,3 +275,9 @@ def test_a_moved_store_is_found_by_its_name(inforeg, tmp_path, no_mlflow):
     code, out, err = inforeg("evaluate", "mine", "--root", moved)
     assert code == 0, err
     assert "fused" in out
+
+
+def test_a_model_that_cannot_be_built_leaves_no_run(inforeg, make_store, tmp_path):
+    code, _, err = inforeg("train", "--dataset", make_store().path, "--set", "encoders.vector=cnn", *SHORT)
+    assert code == 2 and "cnn" in err
+    assert not list((tmp_path / "runs").glob("*/config.json"))
