@@ -126,7 +126,9 @@ def report_unlearnable(
     """What makes a scheme useless: a split without clips, a single class, a class that train lacks."""
     empty = [split for split in SPLITS if split not in splits]
     for split in empty:
-        problems.add(f"scheme {scheme}", "the split has no clips", split)
+        problems.add(
+            f"scheme {scheme}", "the split has no clips", f"{split}; train has too few clips or groups to carve it from"
+        )
     for column, values in labels.items():
         where = f"column {column}, scheme {scheme}"
         sides: dict[str, set[str]] = {}

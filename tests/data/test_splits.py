@@ -125,4 +125,4 @@ def test_what_cannot_be_learned_is_told():
     assert told(["train", "train", "val", "test"], ["a", "b", "a", "b"]) == ""
     assert "'b', only in test and val" in told(["train", "val", "test", "test"], ["a", "b", "b", "a"])
     assert "there is one class only ('a')" in told(["train", "val", "test"], ["a", "a", "a"])
-    assert "the split has no clips (val)" in told(["train", "train", "test"], ["a", "b", "a"])
+    assert "the split has no clips (val; train has too few" in told(["train", "train", "test"], ["a", "b", "a"])

@@ -137,7 +137,9 @@ def _given(scheme: str, table: Table, problems: Problems) -> list[str | None]:
         return [None] * len(table.rows)
     for row in table.rows:
         cell = row.cells[scheme]
-        if split_name(cell) is None:
+        if not cell:
+            problems.add(f"{row.where}, column {scheme}", "the split is empty")
+        elif split_name(cell) is None:
             meant = nearest_split(cell)
             hint = f"{cell!r}; did you mean {meant!r}?" if meant else repr(cell)
             problems.add(f"{row.where}, column {scheme}", f"the split is none of {', '.join(SPLITS)}", hint)
