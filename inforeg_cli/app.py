@@ -10,6 +10,7 @@ from inforeg_cli.commands.bench import bench
 from inforeg_cli.commands.compare import compare_app
 from inforeg_cli.commands.demo import demo
 from inforeg_cli.commands.evaluate import evaluate
+from inforeg_cli.commands.options import help_of
 from inforeg_cli.commands.prepare import prepare
 from inforeg_cli.commands.train import train
 from inforeg_cli.console import err, out
@@ -22,12 +23,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(prepare)
-app.command()(train)
-app.command()(evaluate)
+for command in (prepare, train, evaluate):
+    app.command(help=help_of(command))(command)
 app.add_typer(compare_app, name="compare")
-app.command()(demo)
-app.command()(bench)
+for command in (demo, bench):
+    app.command(help=help_of(command))(command)
 
 
 def _version(wanted: bool) -> None:

@@ -1,6 +1,8 @@
 """Options that several commands share, so that each means the same everywhere."""
 
+import inspect
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +15,12 @@ class Format(StrEnum):
     markdown = "markdown"
     csv = "csv"
     json = "json"
+
+
+def help_of(command: Callable[..., None]) -> str:
+    """A command's docstring for the terminal: paragraphs flow with its width, except those marked with a backslash b."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(text if text.startswith("\b") else text.replace("\n", " ") for text in paragraphs)
 
 
 def _set_root(value: Path | None) -> Path | None:

@@ -40,7 +40,10 @@ def train(
         ),
     ] = None,
     fusion: Annotated[
-        str | None, typer.Option(show_default="concat", help="concat, sum, gated or film.", rich_help_panel=_WHAT)
+        str | None,
+        typer.Option(
+            show_default="the preset's, else concat", help="concat, sum, gated or film.", rich_help_panel=_WHAT
+        ),
     ] = None,
     modalities: Annotated[
         str | None, typer.Option(show_default="all", help="Only these, e.g. sound,image.", rich_help_panel=_WHAT)
@@ -48,7 +51,7 @@ def train(
     unimodal_losses: Annotated[
         str | None,
         typer.Option(
-            show_default="none",
+            show_default="the preset's, else none",
             help="none, own (a head a modality) or slice (each one's part of the fused head).",
             rich_help_panel=_WHAT,
         ),
@@ -76,16 +79,23 @@ def train(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(show_default="0", help="Where all randomness comes from.", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(
+            show_default="the preset's, else 0", help="Where all randomness comes from.", rich_help_panel=_HOW
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(show_default="50", help="Passes over the train split.", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(show_default="the preset's, else 50", help="Passes over the train split.", rich_help_panel=_HOW),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(show_default="64", help="Clips a step.", rich_help_panel=_HOW)
+        int | None, typer.Option(show_default="the preset's, else 64", help="Clips a step.", rich_help_panel=_HOW)
     ] = None,
     lr: Annotated[
-        float | None, typer.Option(show_default="0.01", help="The learning rate at the start.", rich_help_panel=_HOW)
+        float | None,
+        typer.Option(
+            show_default="the preset's, else 0.01", help="The learning rate at the start.", rich_help_panel=_HOW
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index> or mps.", rich_help_panel=_WHERE)] = "auto",
     root: options.Root = None,
