@@ -218,6 +218,27 @@ def test_a_host_sync_would_be_noticed(read):
         read(torch.ones(()))
 
 
+@every_setting
+def test_one_forward_and_one_backward_a_step(settings, make_store, tmp_path, monkeypatch):
+    store = make_store(modalities=3)
+    training = Training(resolve({**SHORT, **settings}, store), store, RunFolder(tmp_path / "run"), CPU)
+    calls = {"forward": 0, "backward": 0}
+    backward = torch.Tensor.backward
+
+    def counted(tensor, *args, **kwargs):
+        calls["backward"] += 1
+        return backward(tensor, *args, **kwargs)
+
+    def count_forward(*_):
+        calls["forward"] += 1
+
+    monkeypatch.setattr(torch.Tensor, "backward", counted)
+    for encoder in training.model.encoders.values():
+        encoder.register_forward_hook(count_forward)
+    training.train_epoch(Silent())
+    assert calls == {"forward": 3 * training.steps, "backward": training.steps}
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(make_store, tmp_path):
     store = make_store()
     experiment = resolve({**SHORT, "method": "joint"}, store)
