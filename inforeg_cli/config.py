@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, TypeAdapter, field_validator, model_validator
 
 from inforeg_cli.data.transforms import InputConfig
-from inforeg_cli.engine.window import Window
 from inforeg_cli.files import canonical_json, digest
 from inforeg_cli.methods import METHODS, Joint, MethodConfig
 from inforeg_cli.models.encoders import Encoder
 from inforeg_cli.models.fusion import FusionConfig, fusion_class
 from inforeg_cli.settings import Settings
+from inforeg_cli.window import Window
 
 
 class SGD(Settings):

@@ -9,12 +9,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.transforms import InputConfig, build_transform
-from inforeg_cli.engine.window import Window
 from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.methods import METHODS
 from inforeg_cli.models.encoders import default_encoder
 from inforeg_cli.naming import nearest
 from inforeg_cli.settings import Settings
+from inforeg_cli.window import Window
 
 
 def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:

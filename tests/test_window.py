@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from pydantic import ValidationError
 
-from inforeg_cli.engine.window import Window
+from inforeg_cli.window import Window
 
 EPOCHS = 25
 CONSTANT, GROWING = (lambda j: 1.0), (lambda j: 1 + 0.1 * j)
