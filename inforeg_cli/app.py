@@ -57,7 +57,7 @@ def main() -> None:
     try:
         app()
     except InforegError as error:
-        err.print(f"error: {error}", markup=False, style="red")
+        err.print(f"{error.kind}: {error}", markup=False, style="red")
         sys.exit(error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -10,6 +10,7 @@ class InforegError(Exception):
     """Something failed that the user can understand: says what, where and what to do. The command exits with 1."""
 
     exit_code = 1
+    kind = "error"
 
 
 class Misuse(InforegError):

@@ -29,6 +29,7 @@ class Interrupted(InforegError):
     """Stopped by a signal; everything is saved. The command exits with 130, as interrupted programs do."""
 
     exit_code = 130
+    kind = "stopped"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def train(
             except Stopped:
                 tracker.finish("KILLED", {}, [])
                 raise Interrupted(
-                    f"interrupted in epoch {training.epoch} after {training.step} steps; all is saved. "
+                    f"in epoch {training.epoch} after {training.step} steps; all is saved. "
                     f"Go on with: inforeg train --resume {shlex.quote(str(folder.path))}"
                 ) from None
             except BaseException:
