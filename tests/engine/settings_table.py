@@ -6,6 +6,12 @@ SETTINGS = {
     "joint": {"method": "joint"},
     "uniform": {"method": "uniform"},
     "joint-slice": {"method": "joint", "unimodal_losses": "slice"},
+    "inforeg-adamw-cosine": {
+        "method": "inforeg",
+        "window": {"when": "whole"},
+        "optimizer": {"name": "adamw", "lr": 0.003},
+        "schedule": {"name": "cosine"},
+    },
     "ogm": {"method": {"name": "ogm", "alpha": 0.5}},
     "ogm-ge": {"method": {"name": "ogm", "noise": True}},
     "inforeg-whole": {"method": "inforeg", "window": {"when": "whole"}},
