@@ -121,8 +121,12 @@ class Experiment(Settings):
             )
         if self.window.when in ("prime", "other") and not self.record.trace:
             raise ValueError(f"window.when = '{self.window.when}' needs traces: leave record.trace on")
-        if "own heads" in self.method_class.requires and self.unimodal_losses != "own":
+        if "own heads" in self.method.requires and self.unimodal_losses != "own":
             raise ValueError(f"method '{self.method.name}' trains own heads: unimodal_losses must be 'own'")
+        if self.fusion.name != (self.method.fusion or self.fusion.name):
+            raise ValueError(f"method '{self.method.name}' brings the fusion '{self.method.fusion}': leave fusion out")
+        if fusion_class(self.fusion).over_heads and self.method.fusion != self.fusion.name:
+            raise ValueError(f"the fusion '{self.fusion.name}' comes with a method, and '{self.method.name}' has none")
         if self.unimodal_losses == "slice" and not fusion_class(self.fusion).additive:
             raise ValueError(
                 f"unimodal_losses = slice needs fused logits that are a sum of parts, which '{self.fusion.name}' does not "
@@ -147,7 +151,7 @@ class Experiment(Settings):
         name = getattr(self.method, "label", self.method.name)
         if self.method.name == "joint" and self.unimodal_losses == "own":
             name = "uniform"
-        elif self.unimodal_losses != "none" and "own heads" not in self.method_class.requires:
+        elif self.unimodal_losses != "none" and "own heads" not in self.method.requires:
             name += f"+{self.unimodal_losses}"
         usual = self.method_class.default_window
         return name if self.window.when == usual or self.method.name == "joint" else f"{name}@{self.window.when}"
@@ -158,7 +162,10 @@ class Experiment(Settings):
         if len(self.modalities) == 1:
             return None
         if self.method.name != "joint":
-            return self.model_copy(update={"method": Joint.Config()}).label
+            losses = self.method.baseline_losses or self.unimodal_losses
+            without = {"method": self.method.off or Joint.Config(), "unimodal_losses": losses}
+            baseline = self.model_copy(update=without).label
+            return None if baseline == self.label else baseline
         return None if self.unimodal_losses == "none" else "joint"
 
     def id(self, data_digest: str) -> str:

@@ -16,6 +16,9 @@ class Silent:
     def start(self, title: str, epochs: int, steps: int, epoch: int) -> None:
         """Training begins with `epoch`; an epoch has `steps` steps."""
 
+    def said(self, message: str) -> None:
+        """Something that takes its time before the next step."""
+
     def step(self, index: int) -> None:
         """Step `index` of the epoch is done. Called in the training step: must not wait for the device."""
 
@@ -37,6 +40,9 @@ class Lines(Silent):
         if epoch < epochs:  # else all that is left is to score the finished model
             self.console.print(f"{title}: epochs {epoch} to {epochs - 1}, {steps} steps each", markup=False)
 
+    def said(self, message: str) -> None:
+        self.console.print(f"  {message}", markup=False)
+
     def epoch(self, epoch: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
         self.console.print(f"  epoch {epoch:>{len(str(self.epochs))}}/{self.epochs - 1}  {summary(rows)}", markup=False)
 
@@ -52,7 +58,7 @@ class LiveView(Silent):
         self._drawn = 0.0
 
     def start(self, title: str, epochs: int, steps: int, epoch: int) -> None:
-        self.steps, self.done = steps, epoch * steps
+        self.title, self.steps, self.done = title, steps, epoch * steps
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -63,6 +69,10 @@ class LiveView(Silent):
         self.task = self.bar.add_task(title, total=epochs * steps, completed=self.done)
         self.live = Live(self._view(), console=self.console, auto_refresh=False)
         self.live.start()
+
+    def said(self, message: str) -> None:
+        self.bar.update(self.task, description=f"{self.title}: {message}")
+        self.live.refresh()
 
     def step(self, index: int) -> None:
         if time.monotonic() - self._drawn > 0.2:

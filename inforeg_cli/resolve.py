@@ -8,9 +8,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
-from inforeg_cli.data.transforms import InputConfig, build_transform
+from inforeg_cli.data.transforms import InputConfig, transform_of
 from inforeg_cli.errors import BadInput, Misuse
-from inforeg_cli.methods import METHODS
+from inforeg_cli.methods import METHODS, MethodConfig
 from inforeg_cli.models.encoders import default_encoder
 from inforeg_cli.naming import nearest
 from inforeg_cli.settings import Settings
@@ -43,14 +43,20 @@ def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:
     raw["dataset"] = store.name
     raw["data"] = {"scheme": store.schemes[0], "label": store.label_columns[0], **_table(raw, "data")}
     raw["modalities"] = _chosen(raw.get("modalities"), store)
+    fusion_given = "fusion" in raw
     raw = _expand_aliases(raw)
+    options = _validated(TypeAdapter(MethodConfig), raw["method"], "method")
+    if "own heads" in options.requires:
+        raw.setdefault("unimodal_losses", "own")
+    if options.fusion and not fusion_given:
+        raw["fusion"] = {"name": options.fusion}
     raw["window"] = {"when": METHODS[raw["method"]["name"]].default_window, **_table(raw, "window")}
     inputs, encoders = {}, {}
     for name in raw["modalities"]:
         modality = store.modalities[name]
         inputs[name] = {"kind": modality.kind, **_table(_table(raw, "inputs"), name)}
         config = _validated(TypeAdapter(InputConfig), inputs[name], f"inputs.{name}")
-        default = default_encoder(modality.kind, build_transform(config, modality).shape, modality.sequence)
+        default = default_encoder(modality.kind, transform_of(store, name, config).shape, modality.sequence)
         encoders[name] = merge({"": default.model_dump()}, {"": _table(raw, "encoders").get(name, {})})[""]
     for table in ("inputs", "encoders"):
         if unknown := [name for name in _table(raw, table) if name not in store.modalities]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,11 +42,37 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Mean losses of a branch on what it trains on and on what is held out, before and after it was trained alone."""
+
+    train_before: float
+    held_out_before: float
+    train_after: float
+    held_out_after: float
+
+
+class Services(Protocol):
+    """What a method may ask of the loop it runs in, before an epoch's first step. None of it changes the training."""
+
+    #: How many classes there are.
+    classes: int
+
+    def features(self, share: float) -> tuple[Mapping[str, Tensor], Tensor]:
+        """The encoders' outputs ``[N, D_m]`` and the classes ``[N]`` of a fixed share of the train clips, in eval mode."""
+
+    def probe(self, branch: str | None, epochs: int | None = None, *, afresh: bool = False) -> Curve:
+        """Train a copy of one branch alone: a modality's encoder with its own head or, for None, everything by the fused
+        loss. From the present weights, or `afresh` from the initial ones; for `epochs` epochs, at most as many as the
+        training has left, or as it has `afresh`."""
+
+
+@dataclass(frozen=True)
 class Epoch:
     """Epoch `index` counts from 0; `open` holds the modalities whose window is open in it."""
 
     index: int
     open: frozenset[str]
+    services: Services | None = None
 
 
 @dataclass(frozen=True)

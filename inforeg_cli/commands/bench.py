@@ -99,9 +99,9 @@ def _timed(
     }
 
     def epoch(training: Training) -> float:
-        training.step = 0
+        training.loop.step = 0
         started = time.perf_counter()
-        training.train_epoch(Silent())
+        training.loop.train_epoch(Silent())
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started

@@ -22,6 +22,10 @@ class Split(StrEnum):
     test = "test"
 
 
+#: What is scored, and what people call it; the last one has a column only where a run has it.
+_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
+
+
 class Checkpoint(StrEnum):
     best = "best"
     last = "last"
@@ -43,7 +47,7 @@ def evaluate(
     root: options.Root = None,
     runs: options.Runs = None,
 ) -> None:
-    """Score runs on a split: accuracy and macro-F1 of the fused output, and of each modality by itself.
+    """Score runs on a split: accuracy, macro-F1 and, of two classes, AUROC of the fused output and of each modality.
 
     "head" is the fused head with the other modalities' features absent; "own head" is the modality's own head, where
     the run has trained one. Macro-F1 is the plain mean over classes of each one's F1.
@@ -56,7 +60,10 @@ def evaluate(
         row for name in run for row in _scored(find_run(name, folder), split.value, checkpoint.value, chosen, format)
     ]
     title = f"{split.value} split, {checkpoint.value} checkpoint"
-    table = Table(title, ("run", "clips", "output", "accuracy", "macro-F1"), rows)
+    columns = ("run", "clips", "output", *_METRICS.values())
+    if all(area is None for *_, area in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    table = Table(title, columns, rows)
     print_table(table, format)
     if out_dir is not None:
         extension = {"rich": "md", "markdown": "md"}.get(format.value, format.value)
@@ -86,6 +93,7 @@ def _scored(path: Path, split: str, which: str, device: "torch.device", format: 
         kind, _, modality = output.partition(".")
         name = f"{modality}, {kind.replace('_', ' ')}" if modality else "fused"
         prefix = f"{output}." if modality else ""
-        numbers = [scores[prefix + metric] for metric in ("accuracy", "macro_f1")]
-        rows.append((path.name, len(indices), name, *(numbers if exact else map("{:.2%}".format, numbers))))
+        numbers = [scores.get(prefix + metric) for metric in _METRICS]
+        shown = numbers if exact else [None if number is None else f"{number:.2%}" for number in numbers]
+        rows.append((path.name, len(indices), name, *shown))
     return rows

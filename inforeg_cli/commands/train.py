@@ -265,8 +265,9 @@ def result_lines(result: dict[str, Any]) -> list[str]:
     def heads(kind: str) -> str:
         return ", ".join(f"{name} {scores['accuracy']:.1%}" for name, scores in test[kind].items())
 
+    area = f", AUROC {test['auroc']:.2%}" if "auroc" in test else ""
     lines = [
-        f"{result['label']}: test accuracy {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%} "
+        f"{result['label']}: test accuracy {test['accuracy']:.2%}, macro-F1 {test['macro_f1']:.2%}{area} "
         f"(epoch {result['best_epoch']}, the best on val with {val['accuracy']:.2%})",
         f"by modality     head: {heads('head')}" + (f"; own head: {heads('own_head')}" if test["own_head"] else ""),
     ]

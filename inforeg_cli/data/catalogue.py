@@ -11,7 +11,8 @@ from typing import Any
 
 from inforeg_cli import console, paths
 from inforeg_cli.data import prepare
-from inforeg_cli.data.recipe import bad_recipe, count, examine
+from inforeg_cli.data.plan import Job
+from inforeg_cli.data.recipe import TableRecipe, bad_recipe, count, examine
 from inforeg_cli.data.sources import Plan
 from inforeg_cli.data.store import Store
 from inforeg_cli.errors import Misuse
@@ -49,6 +50,8 @@ class Dataset:
             store = Store.open(self.out)
         except Misuse:
             return "damaged", None, origin
+        if isinstance(recipe, TableRecipe) and store.frames:
+            recipe = recipe.with_frames(store.frames)
         current = recipe is None or recipe.digest == store.recipe_digest
         return PREPARED if current else STALE, store, origin
 
@@ -81,16 +84,9 @@ def find(name: str, root: Path | None = None) -> Dataset:
     return alike[0]
 
 
-def job(
-    name_or_recipe: str,
-    root: Path | None = None,
-    *,
-    out: Path | None = None,
-    source: Path | None = None,
-    workers: int = 1,
-    allow_missing: bool = False,
-) -> prepare.Job:
+def job(name_or_recipe: str, root: Path | None = None, *, out: Path | None = None, **options: Any) -> Job:
     """What `inforeg prepare` is asked to do. What ends in .toml, or is a file, is a recipe; anything else a name.
+    `options` are the job's.
 
     Raises Misuse for an unknown name, and for a recipe under the root whose name is not its folder's, since that is
     what a dataset is found by.
@@ -100,15 +96,14 @@ def job(
         recipe, problems = examine(path)
         if recipe is None:
             raise bad_recipe(path, problems)
-        place = (out or store_path(recipe.name, root)).absolute()
-        return prepare.Job(path, place, source, workers, allow_missing)
+        return Job(path, (out or store_path(recipe.name, root)).absolute(), **options)
     dataset = find(name_or_recipe, root)
     if dataset.recipe is None:
         raise Misuse(f"the recipe of {dataset.name} lies elsewhere: give its file, inforeg prepare my/recipe.toml")
     recipe, _ = examine(dataset.recipe)
     if recipe and recipe.name != dataset.name:
         raise Misuse(f"{dataset.recipe}: the name {recipe.name!r} must be that of its folder, {dataset.name!r}")
-    return prepare.Job(dataset.recipe, (out or dataset.out).absolute(), source, workers, allow_missing)
+    return Job(dataset.recipe, (out or dataset.out).absolute(), raw=dataset.out.parent / "raw", **options)
 
 
 def open_store(name_or_path: str, root: Path | None = None, *, temporary: bool = False) -> Store:
@@ -127,7 +122,7 @@ def open_store(name_or_path: str, root: Path | None = None, *, temporary: bool =
         raise Misuse(f"{dataset.name} is not prepared yet: inforeg prepare {dataset.name}")
     store = Store.open(dataset.out)
     if dataset.state()[0] == STALE:
-        console.warn(f"{dataset.name} was prepared from another recipe: inforeg prepare {dataset.name} --force")
+        raise Misuse(f"{dataset.name} was prepared from another recipe: inforeg prepare {dataset.name} --force")
     return store
 
 

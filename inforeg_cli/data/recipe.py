@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from inforeg_cli.data.kinds import KINDS, FeatureSettings, ModalitySettings, VideoSettings
 from inforeg_cli.data.problems import Problems
 from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.files import canonical_json, digest
@@ -16,9 +17,6 @@ from inforeg_cli.settings import Settings
 
 #: Raised when the same recipe and the same files would give other bytes than before: every store is then out of date.
 PREPARATION_VERSION = 1
-
-#: Kinds that the store has room for and that no recipe can ask for yet.
-LATER_KINDS = ("video", "text")
 
 #: Names that results use beside the modalities' own.
 _COLUMNS = frozenset({"all", "fused", "id", "label"})
@@ -38,11 +36,15 @@ _ATTRIBUTES = frozenset(
     """.split()  # noqa: SIM905
 )
 
+#: What a recipe says to people, or about places: no prepared byte depends on it.
+_FOR_PEOPLE = frozenset({"name", "origin", "licence", "download_size", "get", "manifest", "lists_url"})
+
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MODALITY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Columns = Annotated[list[str], Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Splits(Settings):
@@ -59,69 +61,16 @@ class Splits(Settings):
         return self
 
 
-class AudioSettings(Settings):
-    """Any file PyAV decodes, as mono at `sample_rate` Hz, exactly `seconds` long: longer is cut, shorter is
-    repeated (``fit = "tile"``, as the papers do) or ended with silence (``"pad"``)."""
-
-    kind: Literal["audio"] = "audio"
-    column: str
-    sample_rate: int = Field(ge=1000, le=384_000)
-    seconds: float = Field(gt=0, le=3600)
-    fit: Literal["tile", "pad"] = "tile"
-
-    @property
-    def samples(self) -> int:
-        return max(1, round(self.sample_rate * self.seconds))
-
-
-class ImageSettings(Settings):
-    """Any file Pillow opens, as ``[C, H, W]``: `mode` L (grey) or RGB, stretched to `size` (one number, or height
-    and width) where it is given; without it all images must have one size."""
-
-    kind: Literal["image"] = "image"
-    column: str
-    mode: Literal["L", "RGB"] = "RGB"
-    size: tuple[int, int] | None = None
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _square(cls, value: Any) -> Any:
-        return (value, value) if isinstance(value, int) else value
-
-    @field_validator("size")
-    @classmethod
-    def _sensible(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
-        if value and not all(1 <= side <= 8192 for side in value):
-            raise ValueError("each side must lie between 1 and 8192 pixels")
-        return value
-
-
-class FeatureSettings(Settings):
-    """Ready vectors ``[D]`` or sequences ``[T, D]``: a `column` of .npy paths, or one `array` whose row i belongs to
-    the manifest's row i. Sequences are zero-padded to `length` steps (default: the longest) and cut where longer."""
-
-    kind: Literal["features"] = "features"
-    column: str | None = None
-    array: str | None = None
-    length: int | None = Field(None, ge=1)
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> "FeatureSettings":
-        if (self.column is None) == (self.array is None):
-            raise ValueError("give either column or array, not both")
-        return self
-
-
-ModalitySettings = Annotated[AudioSettings | ImageSettings | FeatureSettings, Field(discriminator="kind")]
-KINDS: dict[str, type[Settings]] = {"audio": AudioSettings, "image": ImageSettings, "features": FeatureSettings}
-
-
 class Recipe(Settings):
-    """What every recipe says. `origin` tells people where the raw data comes from, under which licence, how large."""
+    """What every recipe says. For people: `origin` tells where the raw data comes from, with its `licence` and
+    `download_size`, and `get` the commands that fetch it into the folder RAW."""
 
     name: str
     source: str
     origin: str = ""
+    licence: str = ""
+    download_size: str = ""
+    get: tuple[str, ...] = ()
     splits: Splits = Splits()
 
     @field_validator("name")
@@ -134,25 +83,26 @@ class Recipe(Settings):
     @property
     def digest(self) -> str:
         """Names everything in the recipe that can change the prepared bytes; not its name, place or origin."""
-        content = self.model_dump(mode="json", exclude={"name", "origin", "manifest"})
+        content = self.model_dump(mode="json", exclude=_FOR_PEOPLE)
         # The order of the modalities matters to some fusions, and a sorted dictionary would forget it.
         content["modalities"] = list(content.get("modalities", {}).items())
         return digest(canonical_json({"preparation": PREPARATION_VERSION, **content}))
 
 
-class ManifestRecipe(Recipe):
-    """Your own data: a CSV `manifest` beside the recipe with one row a clip.
+class TableRecipe(Recipe):
+    """A dataset whose clips make a table, one row a clip.
 
-    `labels` are the columns to classify by, the first by default; `split` names one column a split scheme (default:
-    the column "split" if there is one; missing splits are carved); clips that share a value of the column `group`
-    are kept together when splits are carved.
+    `labels` are the columns to classify by, the first by default, and `classes` fixes the order of a column's classes
+    and that there are no others; `split` names one column a split scheme (default: the column "split" if there is one;
+    missing splits are carved); clips that share a value of the column `group` are kept together when splits are carved.
+    `odd` says of clips, by id, what is known to be odd about them: their audio may be silent or hold nothing.
     """
 
-    source: Literal["manifest"] = "manifest"
-    manifest: str = "manifest.csv"
     labels: Columns = Field(["label"])
+    classes: dict[str, Columns] = Field({})
     split: Columns | None = None
     group: str | None = None
+    odd: dict[str, str] = Field({})
     modalities: dict[str, ModalitySettings] = Field(min_length=1)
 
     @field_validator("labels", "split", mode="before")
@@ -161,23 +111,92 @@ class ManifestRecipe(Recipe):
         return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _consistent(self) -> "ManifestRecipe":
+    def _consistent(self) -> "TableRecipe":
         if self.name == "digits":
             raise ValueError("the name 'digits' belongs to the embedded dataset: choose another")
         columns = [*self.labels, *(self.split or [])]
         if len(set(columns)) != len(columns):
             raise ValueError("a column is named twice among labels and split")
+        if unknown := set(self.classes) - set(self.labels):
+            raise ValueError(f"classes are given for {', '.join(sorted(unknown))}, no column of labels")
         return self
 
     @property
     def columns(self) -> dict[str, str]:
-        """The column of file names of each modality that has one."""
+        """The column of file names, or of texts, of each modality that has one."""
         return {name: settings.column for name, settings in self.modalities.items() if settings.column is not None}
 
     @property
     def arrays(self) -> dict[str, str]:
         """The array of each modality that lies in one file."""
         return {name: settings.array for name, settings in self.modalities.items() if name not in self.columns}
+
+    def with_frames(self, codec: str) -> "TableRecipe":
+        """The same recipe with all video frames stored as `codec`. Raises Misuse where there are none."""
+        videos = {name: settings for name, settings in self.modalities.items() if isinstance(settings, VideoSettings)}
+        if not videos:
+            raise Misuse(f"--frames {codec}: {self.name} has no modality of kind 'video'")
+        changed = {name: settings.model_copy(update={"codec": codec}) for name, settings in videos.items()}
+        return self.model_copy(update={"modalities": {**self.modalities, **changed}})
+
+
+class ManifestRecipe(TableRecipe):
+    """Your own data: a CSV `manifest` beside the recipe with one row a clip."""
+
+    source: Literal["manifest"] = "manifest"
+    manifest: str = "manifest.csv"
+
+
+class CremaDRecipe(TableRecipe):
+    """CREMA-D as its repository lays it out. The scheme ``paper`` has published `lists`, by file name the SHA-256 of
+    each, and `lists_url` is the folder they can be fetched from; ``speaker`` keeps the clips of an actor together."""
+
+    source: Literal["crema-d"]
+    labels: Columns = Field(["emotion"])
+    split: list[Literal["paper", "speaker"]] = Field(["paper", "speaker"], min_length=1)
+    group: Literal["actor"] = "actor"
+    lists: dict[Literal["train.csv", "test.csv"], Sha256] = Field(min_length=2)
+    lists_url: str = Field(pattern="^https://")
+
+
+class KineticsSoundsRecipe(TableRecipe):
+    """A tree of videos named by YouTube id, start and end, and a list file for each of the splits in `lists`, which are
+    published at `lists_url`."""
+
+    source: Literal["kinetics-sounds"]
+    lists: dict[Literal["train", "val", "test"], str] = Field(min_length=1)
+    lists_url: str = ""
+
+
+class CmuMosiRecipe(TableRecipe):
+    """CMU-MOSI as aligned sequences: the first of the `pickles` that is there, whose keys are the modalities; else the
+    computational sequences that the modalities' `array` name, as file names or patterns, and the file of `scores`.
+    `folds` are the standard folds' videos of val and test, for those; train is the rest."""
+
+    source: Literal["cmu-mosi"]
+    pickles: Columns
+    scores: str
+    folds: dict[Literal["val", "test"], list[str]]
+
+    @model_validator(mode="after")
+    def _arrays_only(self) -> "CmuMosiRecipe":
+        if other := {*self.modalities} - {*self.arrays}:
+            raise ValueError(f"{', '.join(sorted(other))}: modalities here are of kind 'features' and have an array")
+        return self
+
+
+class HatefulMemesRecipe(TableRecipe):
+    """Lists in JSON lines and the images that they name. `lists` are each split's possible names, of which the first
+    that is there is taken."""
+
+    source: Literal["hateful-memes"]
+    lists: dict[Literal["train", "val", "test"], Columns]
+
+
+class ViolentFlowsRecipe(TableRecipe):
+    """AVI clips in five folders, one a fold, each with a folder a class; the schemes fold-1 to fold-5 test on one each."""
+
+    source: Literal["violent-flows"]
 
 
 class DigitsRecipe(Recipe):
@@ -194,7 +213,15 @@ class DigitsRecipe(Recipe):
     seed: int = Field(0, ge=0)
 
 
-_SOURCES: dict[str, type[Recipe]] = {"manifest": ManifestRecipe, "digits": DigitsRecipe}
+_SOURCES: dict[str, type[Recipe]] = {
+    "manifest": ManifestRecipe,
+    "digits": DigitsRecipe,
+    "crema-d": CremaDRecipe,
+    "kinetics-sounds": KineticsSoundsRecipe,
+    "cmu-mosi": CmuMosiRecipe,
+    "hateful-memes": HatefulMemesRecipe,
+    "violent-flows": ViolentFlowsRecipe,
+}
 
 
 def load(path: Path) -> Recipe:
@@ -221,7 +248,7 @@ def examine(path: Path) -> tuple[Recipe | None, Problems]:
         problems.add("source", "the source is not known", f"{source!r}; there is: {', '.join(_SOURCES)}")
         return None, problems
     model, given = _SOURCES[source], table.get("modalities")
-    if model is not ManifestRecipe or not isinstance(given, dict) or not given:
+    if not issubclass(model, TableRecipe) or not isinstance(given, dict) or not given:
         return _validated(model, table, problems), problems
     sound = {name: settings for name, raw in given.items() if (settings := _modality(name, raw, problems))}
     # With no sound modality left, one that stands in lets the other keys be checked all the same.
@@ -252,9 +279,7 @@ def _modality(name: str, raw: Any, problems: Problems) -> Settings | None:
         return None
     kind = raw.get("kind")
     there = f"there is: {', '.join(KINDS)}"
-    if isinstance(kind, str) and kind in LATER_KINDS:
-        problems.add(f"{where}.kind", "the kind comes with a later version", f"{kind!r}; now {there}")
-    elif kind is None:
+    if kind is None:
         problems.add(f"{where}.kind", "missing", there)
     elif not isinstance(kind, str) or kind not in KINDS:
         problems.add(f"{where}.kind", "the kind is not known", f"{kind!r}; {there}")

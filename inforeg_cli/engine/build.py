@@ -5,7 +5,7 @@ from torch import nn
 
 from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
-from inforeg_cli.data.transforms import build_transform
+from inforeg_cli.data.transforms import transform_of
 from inforeg_cli.engine import checkpoint
 from inforeg_cli.errors import InforegError
 from inforeg_cli.models.late_fusion import LateFusion, build
@@ -16,8 +16,9 @@ from inforeg_cli.run_folder import RunFolder
 def build_model(experiment: Experiment, store: Store, device: torch.device) -> tuple[nn.ModuleDict, LateFusion]:
     """The transforms (not fitted yet) and the model with its initial weights, on the device."""
     transforms = nn.ModuleDict(
-        {name: build_transform(experiment.inputs[name], store.modalities[name]) for name in experiment.modalities}
+        {name: transform_of(store, name, experiment.inputs[name]) for name in experiment.modalities}
     )
+    texts = [name for name in experiment.modalities if store.modalities[name].kind == "text"]
     model = build(
         experiment.encoders,
         experiment.fusion,
@@ -25,6 +26,8 @@ def build_model(experiment: Experiment, store: Store, device: torch.device) -> t
         len(store.classes(experiment.data.label)),
         own_heads=experiment.unimodal_losses == "own",
         seed=experiment.seed,
+        exchange="exchange" in experiment.method.requires,
+        vocabularies={name: store.modalities[name].settings["vocabulary"] for name in texts},
     )
     # Convolutions are faster with the channels innermost: on two CPU cores a step of `cnn` takes a tenth to a third less.
     layout = torch.preserve_format if device.type == "mps" else torch.channels_last

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inforeg_cli.data.batches import Clips
-from inforeg_cli.engine.metrics import scores
+from inforeg_cli.engine.metrics import auroc, scores
 from inforeg_cli.models.late_fusion import LateFusion
 from inforeg_cli.step import Outputs
 
@@ -34,7 +34,10 @@ class Predictions:
     log_probabilities: dict[str, np.ndarray]
 
     def scores(self) -> dict[str, float]:
-        """Flat: ``loss`` (mean negative log-likelihood), ``accuracy``, ``macro_f1``, ``head.<m>.accuracy``, ..."""
+        """Flat: ``loss`` (mean negative log-likelihood), ``accuracy``, ``macro_f1``, ``head.<m>.accuracy``, ...
+
+        Of two classes also ``auroc``, ``head.<m>.auroc``, ..., where there are clips of both: that of the second class.
+        """
         true_class = self.log_probabilities["fused"][np.arange(len(self.target)), self.target]
         found = {"loss": float(-true_class.mean(dtype=np.float64))}
         for name, values in self.log_probabilities.items():
@@ -43,6 +46,9 @@ class Predictions:
             confusion = torch.from_numpy(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
             prefix = "" if name == "fused" else f"{name}."
             found |= {prefix + metric: value for metric, value in scores(confusion).items()}
+            # The logit orders clips as the probability does, and does not run into its rounding at 0 and 1.
+            if classes == 2 and (area := auroc(values[:, 1] - values[:, 0], self.target == 1)) is not None:
+                found[f"{prefix}auroc"] = area
         return found
 
     def constant_outputs(self) -> list[str]:

@@ -99,7 +99,7 @@ def train(
             except Stopped:
                 tracker.finish("KILLED", {}, [])
                 raise Interrupted(
-                    f"in epoch {training.epoch} after {training.step} steps; all is saved. "
+                    f"in epoch {training.loop.epoch} after {training.loop.step} steps; all is saved. "
                     f"Go on with: inforeg train --resume {shlex.quote(str(folder.path))}"
                 ) from None
             except BaseException:

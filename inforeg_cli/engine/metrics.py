@@ -1,7 +1,9 @@
-"""Metrics from confusion counts: gathered on the device without a host sync, read once an epoch."""
+"""Metrics from confusion counts, gathered on the device without a host sync and read once an epoch; and the area under
+the ROC curve, which needs every clip's score at once."""
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,23 @@ def scores(confusion: Tensor) -> dict[str, float]:
         "accuracy": float(correct.sum() / counts.sum()),
         "macro_f1": float((2 * correct[present] / sizes[present]).mean()),
     }
+
+
+def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
+    """The area under the ROC curve of `score` ``[N]`` for the clips that are `positive`, bool ``[N]``.
+
+    It is the chance that a positive clip scores above a negative one, ties counting half (the Mann-Whitney statistic;
+    Hanley and McNeil, Radiology 143, 1982). None where there are clips of one kind only.
+    """
+    positives = int(np.count_nonzero(positive))
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    # From 1 on; equal scores share the mean of their ranks, so sums stay exact to a half.
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    above = ranks[place.ravel()][positive].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
 
 
 class RunningScores:

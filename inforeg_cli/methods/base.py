@@ -11,6 +11,31 @@ from inforeg_cli.settings import Settings
 from inforeg_cli.step import Epoch, Outputs, Step
 
 
+class Options(Settings):
+    """A method's options, with the defaults of its paper."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """What must exist before model and optimiser do: "own heads"; an "exchange" between the encoders; a "held out"
+        share of train."""
+        return frozenset()
+
+    @property
+    def fusion(self) -> str | None:
+        """The fusion that the method brings along, in place of a chosen one."""
+        return None
+
+    @property
+    def off(self) -> "Options | None":
+        """These options without the method's action, where that is not joint training of the same model."""
+        return None
+
+    @property
+    def baseline_losses(self) -> str | None:
+        """The unimodal losses of what the method is compared with, where they are not its own."""
+        return None
+
+
 class Method:
     """Joint training: every hook does what plain training does; a method overrides the ones in which it differs.
 
@@ -19,30 +44,32 @@ class Method:
     (or `backward` instead of ``loss.backward()``), and `epoch_end`.
     """
 
-    class Config(Settings):
-        """The method's options, with the defaults of its paper."""
+    Config: ClassVar[type[Options]] = Options
 
     #: Raised when the method's numbers would change: part of a run's id.
     version: ClassVar[int] = 1
-    #: What must exist before model and optimiser do: "own heads".
-    requires: ClassVar[frozenset[str]] = frozenset()
     #: The window where the experiment names none.
     default_window: ClassVar[str] = "whole"
     #: Whether each modality has a window of its own; otherwise the method acts on all while any modality's is open.
     windows_per_modality: ClassVar[bool] = False
 
-    def __init__(self, config: Settings | None = None, *, seed: int = 0, **options: Any):
+    def __init__(self, config: Options | None = None, *, seed: int = 0, **options: Any):
         self.config = config if config is not None else self.Config(**options)
         self.seed = seed
         self.parameters: dict[str, list[Parameter]] = {}
         self._tally: dict[str, Tensor] = {}
 
+    def baseline(self) -> "Method":
+        """What trains while the window is closed: the same model without the method."""
+        return Method()
+
     @classmethod
-    def check(cls, config: Settings, modalities: Sequence[str]) -> None:
+    def check(cls, config: Options, modalities: Sequence[str]) -> None:
         """Raise Misuse where these options make no sense for these modalities, before anything is built."""
 
-    def setup(self, parameters: Mapping[str, Sequence[Parameter]]) -> None:
-        """Once, before training: the encoder parameters of each modality, as they will be trained."""
+    def setup(self, parameters: Mapping[str, Sequence[Parameter]], **required: Any) -> None:
+        """Once, before training: the encoder parameters of each modality, as they will be trained; and by name what
+        the options require of the model (``heads``: each own head's parameters, ``exchange``: the module)."""
         self.parameters = {name: list(group) for name, group in parameters.items()}
 
     def epoch_start(self, epoch: Epoch) -> None:

@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from inforeg_cli.errors import Misuse
-from inforeg_cli.methods.base import Method, true_class_log_probabilities
+from inforeg_cli.methods.base import Method, Options, true_class_log_probabilities
 from inforeg_cli.numerics.regulation import performance_gaps, regulation_strength
-from inforeg_cli.settings import Settings
 from inforeg_cli.step import Epoch, Step
 
 
@@ -28,7 +27,7 @@ class InfoReg(Method):
     default_window = "prime"
     windows_per_modality = True
 
-    class Config(Settings):
+    class Config(Options):
         name: Literal["inforeg"] = "inforeg"
         beta: float = 0.9
         score: Literal["log_p", "sum_p"] = "log_p"
@@ -40,15 +39,15 @@ class InfoReg(Method):
         self._scale = torch.zeros(0)
 
     @classmethod
-    def check(cls, config: Settings, modalities: Sequence[str]) -> None:
+    def check(cls, config: Options, modalities: Sequence[str]) -> None:
         if isinstance(config.strength, dict) and set(config.strength) != set(modalities):
             raise Misuse(
                 f"method.strength names {', '.join(config.strength) or 'nothing'}, but the modalities are "
                 f"{', '.join(modalities)}: give one number for all, or one for each"
             )
 
-    def setup(self, parameters: Mapping[str, Sequence[Parameter]]) -> None:
-        super().setup(parameters)
+    def setup(self, parameters: Mapping[str, Sequence[Parameter]], **required: Any) -> None:
+        super().setup(parameters, **required)
         if len(parameters) > 1:  # one modality alone is never regulated
             self.check(self.config, list(parameters))
 

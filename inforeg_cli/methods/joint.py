@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from inforeg_cli.methods.base import Method
-from inforeg_cli.settings import Settings
+from inforeg_cli.methods.base import Method, Options
 
 
 class Joint(Method):
     """One loss on the fused logits; with unimodal losses (own heads) it is the uniform sum, `uniform` for short."""
 
-    class Config(Settings):
+    class Config(Options):
         name: Literal["joint"] = "joint"

@@ -6,10 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from inforeg_cli.methods.base import Method, true_class_log_probabilities
+from inforeg_cli.methods.base import Method, Options, true_class_log_probabilities
 from inforeg_cli.numerics.modulation import damping, discrepancy_ratios
 from inforeg_cli.seeds import generator
-from inforeg_cli.settings import Settings
 from inforeg_cli.step import Step
 
 
@@ -23,7 +22,7 @@ class OGM(Method):
     authors' pairwise mean; an encoder without convolutions has all its weight matrices scaled, or OGM would not touch it.
     """
 
-    class Config(Settings):
+    class Config(Options):
         name: Literal["ogm"] = "ogm"
         alpha: float = Field(0.3, ge=0)
         noise: bool = False

@@ -23,30 +23,34 @@ def default_encoder(kind: str, shape: Sequence[int], sequence: bool) -> "Encoder
     """The encoder of a modality for which none is named.
 
     `shape` is one clip's, as the encoder receives it. Spectrograms and images up to 64 pixels get ``cnn``, larger
-    images and frames ``resnet18``, sequences ``transformer``, anything else ``mlp``.
+    images and frames ``resnet18``, sequences and texts ``transformer``, anything else ``mlp``.
     """
-    if sequence and len(shape) == 2:
+    if kind == "text" or (sequence and len(shape) == 2):
         return Transformer.Config()
     if len(shape) not in _Convolutional.ranks:
         return Mlp.Config()
     return Cnn.Config() if kind == "audio" or max(shape[-2:]) <= SMALL_SIDE else ResNet18.Config()
 
 
-def build_encoder(config: "Encoder", shape: Sequence[int]) -> nn.Module:
+def build_encoder(config: "Encoder", shape: Sequence[int], vocabulary: int | None = None) -> nn.Module:
     """The encoder for clips of `shape`: ``[D]``, ``[T, D]``, ``[C, H, W]`` or ``[T, C, H, W]``.
 
-    It maps ``[B, *shape]`` (and, for sequences, their lengths ``[B]``) to ``[B, dim]``.
+    It maps ``[B, *shape]`` (and, for sequences, their lengths ``[B]``) to ``[B, dim]``. With `vocabulary`, clips are
+    texts ``[T]`` of token ids below that number, embedded in front of an encoder of sequences.
     Raises Misuse where the encoder does not take such clips.
     """
     shape = tuple(shape)
     encoder = _ENCODERS[config.name]
-    if len(shape) not in encoder.ranks:
-        fitting = [name for name, other in _ENCODERS.items() if len(shape) in other.ranks]
+    rank, clips = (len(shape), f"clips of shape {shape}") if vocabulary is None else (2, "texts")
+    if rank not in encoder.ranks:
+        fitting = [name for name, other in _ENCODERS.items() if rank in other.ranks]
         raise Misuse(
-            f"The encoder {config.name} takes {encoder.takes}, not clips of shape {shape}. "
+            f"The encoder {config.name} takes {encoder.takes}, not {clips}. "
             f"Encoders that fit: {', '.join(fitting) or 'none'}."
         )
-    return encoder(config, shape)
+    if vocabulary is None:
+        return encoder(config, shape)
+    return _Embedded(encoder(config, (*shape, config.dim)), vocabulary)
 
 
 def masked_mean(steps: Tensor, lengths: Tensor | None) -> Tensor:
@@ -72,16 +76,24 @@ class _Convolutional(nn.Module):
     takes: ClassVar = "images [C, H, W] and frames [T, C, H, W]"
     dim: int
     stages: nn.Sequential
+    #: Channels after each stage.
+    widths: tuple[int, ...]
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        if x.dim() == 4:
-            return self.pool(self.stages(x))
-        features = self.pool(self.stages(x.flatten(0, 1)))
-        return masked_mean(features.unflatten(0, x.shape[:2]), lengths)
+        return self.pool(self.stages(self.fold(x)), self.frames(x), lengths)
 
-    def pool(self, maps: Tensor) -> Tensor:
-        """Feature maps ``[N, D, H, W]`` -> features ``[N, D]``."""
-        return maps.mean(dim=(-2, -1))
+    def frames(self, x: Tensor) -> int | None:
+        """How many frames a clip has; None for images."""
+        return x.shape[1] if x.dim() == 5 else None
+
+    def fold(self, x: Tensor) -> Tensor:
+        """What the stages take, ``[N, C, H, W]``: images, or the frames of all clips one after the other."""
+        return x if self.frames(x) is None else x.flatten(0, 1)
+
+    def pool(self, maps: Tensor, frames: int | None = None, lengths: Tensor | None = None) -> Tensor:
+        """Feature maps ``[N, D, H, W]`` -> features ``[B, D]``: the mean over the image and the valid frames."""
+        features = maps.mean(dim=(-2, -1))
+        return features if frames is None else masked_mean(features.unflatten(0, (-1, frames)), lengths)
 
 
 class ResNet18(_Convolutional):
@@ -98,7 +110,8 @@ class ResNet18(_Convolutional):
         network.conv1 = nn.Conv2d(shape[-3], 64, kernel_size=7, stride=2, padding=3, bias=False)
         stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
         self.stages = nn.Sequential(stem, network.layer1, network.layer2, network.layer3, network.layer4)
-        self.dim = 512
+        self.widths = (64, 64, 128, 256, 512)
+        self.dim = self.widths[-1]
 
 
 class Cnn(_Convolutional):
@@ -121,6 +134,7 @@ class Cnn(_Convolutional):
                 side //= 2
             self.stages.append(stage)
             channels = width
+        self.widths = config.channels
         self.dim = channels
 
 
@@ -224,6 +238,27 @@ class _Block(nn.Module):
         mixed = F.scaled_dot_product_attention(query, key, value, attended, self.rate if self.training else 0.0)
         x = x + self.dropout(self.attention_out(mixed.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.layers(self.norm(x)))
+
+
+class _Embedded(nn.Module):
+    """Token ids ``[B, T]`` as learned vectors, as wide as its feature, into an encoder of sequences.
+
+    The id 0 pads: its vector is zero and no parameter, so that nothing that changes parameters can move it. The others
+    begin as N(0, 1): from a standard deviation of 0.02, as language models trained with Adam take, plain SGD hardly moves.
+    """
+
+    def __init__(self, encoder: nn.Module, vocabulary: int):
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(vocabulary - 1, encoder.dim))
+        self.encoder = encoder
+        self.dim = encoder.dim
+
+    def initialise(self, generator: Generator) -> None:
+        nn.init.normal_(self.table, generator=generator)
+
+    def forward(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
+        vectors = F.embedding((ids - 1).clamp(min=0), self.table)
+        return self.encoder(torch.where((ids > 0)[..., None], vectors, 0.0), lengths)
 
 
 _ENCODERS = {"resnet18": ResNet18, "cnn": Cnn, "mlp": Mlp, "transformer": Transformer}

@@ -33,6 +33,8 @@ class Fusion(nn.Module, ABC):
     """
 
     additive: ClassVar[bool]
+    #: Whether `features` are the logits of the modalities' own heads instead of their features.
+    over_heads: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, features: Features) -> tuple[Tensor, dict[str, Tensor]]: ...
@@ -87,6 +89,27 @@ class Sum(Fusion):
     def alone(self, features: Features, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
         biases = sum(head.bias for head in self.heads.values())
         return {name: share + (biases - self.heads[name].bias) for name, share in shares.items()}
+
+
+class Branches(Fusion):
+    """``o = (1 / M) sum_m o_m``, the mean of the own heads' logits, share ``o_m / M`` (Wu et al., ICML 2022)."""
+
+    additive = True
+    over_heads = True
+
+    class Config(Settings):
+        name: Literal["branches"] = "branches"
+
+    def __init__(self, config: Config, dims: Mapping[str, int], classes: int):
+        super().__init__()
+
+    def forward(self, features: Features) -> tuple[Tensor, dict[str, Tensor]]:
+        shares = {name: logits / len(features) for name, logits in features.items()}
+        return sum(shares.values()), shares
+
+    def alone(self, features: Features, shares: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A branch by itself is its own head."""
+        return {name: share * len(shares) for name, share in shares.items()}
 
 
 class _Interacting(Fusion):
@@ -196,6 +219,8 @@ class _Zero(nn.Module):
         return feature.new_zeros(1, self.dim)
 
 
-_FUSIONS = {"concat": Concat, "sum": Sum, "gated": Gated, "film": Film}
+_FUSIONS = {"concat": Concat, "sum": Sum, "gated": Gated, "film": Film, "branches": Branches}
 
-FusionConfig = Annotated[Concat.Config | Sum.Config | Gated.Config | Film.Config, Field(discriminator="name")]
+FusionConfig = Annotated[
+    Concat.Config | Sum.Config | Gated.Config | Film.Config | Branches.Config, Field(discriminator="name")
+]

@@ -56,6 +56,7 @@ def columns(table: "Table", decimals: int) -> list[Column]:
         column("scores", "n", lambda row: str(len(row.runs))),
         column("scores", "accuracy", lambda row: percent(row.accuracy)),
         column("scores", "macro-F1", lambda row: percent(row.macro_f1)),
+        column("scores", "AUROC", lambda row: percent(row.auroc)),
         *(column("head", f"head\n{m}", lambda row, m=m: percent(row.head.get(m))) for m in modalities),
         *(column("own head", f"own head\n{m}", lambda row, m=m: percent(row.own_head.get(m))) for m in modalities),
         column("difference", "difference", difference),
@@ -84,6 +85,8 @@ def legend(tables: "Sequence[Table]") -> list[str]:
     """How to read the columns that these tables have."""
     rows = [row for table in tables for row in table.rows]
     scores = ["In percent: mean ± standard deviation over n seeds."]
+    if any(row.auroc for row in rows):
+        scores.append("AUROC: the area under the ROC curve of the second class.")
     if any(row.head for row in rows):
         scores.append("head: the fused head with the other features absent.")
     if any(row.own_head for row in rows):

@@ -166,7 +166,7 @@ def _check_result(result: Mapping[str, Any]) -> None:
     """Raises ValueError where the scores are missing or no fractions, or where a table of results is something else."""
     for split in _SCORED:
         scores = _typed(result, split, dict)
-        for metric in ("accuracy", "macro_f1"):
+        for metric in ("accuracy", "macro_f1", *(["auroc"] if "auroc" in scores else [])):
             value = _typed(scores, metric, float | int)
             if not 0 <= value <= 1:
                 raise ValueError(f"'{metric}' on {split} is {value}, where a fraction is meant")

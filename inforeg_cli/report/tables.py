@@ -43,7 +43,8 @@ class Acted:
 
 @dataclass(frozen=True)
 class Row:
-    """One group of runs. Scores are fractions; `acted` is None where there is no method that could act."""
+    """One group of runs. Scores are fractions; `auroc` is None unless there are two classes, `acted` where there is no
+    method that could act."""
 
     label: str
     method: str
@@ -53,6 +54,7 @@ class Row:
     seeds: tuple[int, ...]
     accuracy: Summary
     macro_f1: Summary
+    auroc: Summary | None
     head: Mapping[str, Summary]
     own_head: Mapping[str, Summary]
     best_epoch: tuple[int, ...]
@@ -156,6 +158,7 @@ def _row(group: Group, label: str, part: Sequence[Group], split: str, notes: lis
         seeds=group.seeds,
         accuracy=statistics.summarise(scores["accuracy"] for scores in scored),
         macro_f1=statistics.summarise(scores["macro_f1"] for scores in scored),
+        auroc=_present(scores.get("auroc") for scores in scored),
         head=_by_modality(group, scored, "head"),
         own_head=_by_modality(group, scored, "own_head"),
         best_epoch=tuple(result["best_epoch"] for result in results if "best_epoch" in result),

@@ -59,7 +59,7 @@ def test_a_recipe_of_ones_own_from_the_first_look_to_the_next_command(root, info
     for part in ("sad", "glad", "train", "features", "float32", str(store.path), store.digest):
         assert part in done.out
     assert "next: inforeg train --dataset my-set" in done.out
-    assert "decoded 40 of 40 clips" in done.err
+    assert "40 of 40 clips" in done.err
 
     again = inforeg("prepare", recipe, "--format", "json")
     assert "my-set is prepared already and up to date" in again.err
@@ -77,7 +77,7 @@ def test_a_recipe_of_ones_own_from_the_first_look_to_the_next_command(root, info
     with (store.path / "face.bin").open("r+b") as handle:
         handle.write(b"\xff\xff")
     broken = inforeg("prepare", "my-set", "--verify", code=1)
-    assert "the content of face.bin is not what was prepared" in broken.err
+    assert "the content of face.bin (1 clip: clip-0) is not what was prepared" in broken.err
 
 
 def test_another_folder_is_named_in_the_next_command(root, inforeg):
@@ -110,9 +110,13 @@ def test_bad_input_is_exit_code_2_and_every_line_of_it_is_told(root, inforeg):
     manifest.write_text(manifest.read_text().replace("clip-7,", "clip-[bold]6,").replace("clip-9,", "clip-[bold]6,"))
     failed = inforeg("prepare", recipe, code=2)
     assert failed.out == ""
-    assert "my-set: 2 problems; nothing was written" in failed.err
-    assert "lines 9, 11: the id is a duplicate ('clip-[bold]6')" in failed.err
-    assert "line 6, face face.npy: NaN or infinite values (1 of 3)" in failed.err
+    assert "my-set: 1 problem; nothing was written" in failed.err
+    assert "line 9, line 11: the id is a duplicate ('clip-[bold]6')" in failed.err
+    manifest.write_text(manifest.read_text().replace("clip-[bold]6,", "clip-7,", 1))
+    failed = inforeg("prepare", recipe, code=1)
+    assert "1 clip cannot be used" in failed.err
+    assert "NaN or infinite values" in failed.err
+    assert "prepare-report.csv" in failed.err
     assert not (root / "datasets" / "my-set" / "prepared").exists()
 
 

@@ -48,7 +48,7 @@ def test_resident_and_streamed_clips_are_the_same(augment, make_store, monkeypat
     resident = collected(clips_of(store, crop=True, flip=True), order, 8, augment=augment)
     monkeypatch.setattr(batches, "RESIDENT_BYTES", 0)
     streamed = clips_of(store, crop=True, flip=True)
-    assert streamed._streamed() == list(store.modalities)
+    assert streamed._streamed == list(store.modalities)
     assert same(resident, collected(streamed, order, 8, augment=augment))
 
 

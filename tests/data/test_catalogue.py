@@ -83,12 +83,12 @@ def test_a_recipe_whose_name_is_not_its_folders_is_refused(tmp_path):
         catalogue.job("other", tmp_path)
 
 
-def test_a_store_from_another_recipe_is_warned_about(tmp_path, capsys):
+def test_a_store_from_another_recipe_is_refused(tmp_path):
     path = add(tmp_path)
     prepare(catalogue.job("tiny", tmp_path))
     path.write_text(path.read_text().replace("0.1", "0.2"))
-    catalogue.open_store("tiny", tmp_path)
-    assert "prepared from another recipe: inforeg prepare tiny --force" in capsys.readouterr().err
+    with pytest.raises(Misuse, match="prepared from another recipe: inforeg prepare tiny --force"):
+        catalogue.open_store("tiny", tmp_path)
     assert catalogue.datasets(tmp_path)["tiny"].state()[0] == "prepared from another recipe"
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from raw_factory import RECIPE, cut, make_raw, write_image, write_manifest
 
-from inforeg_cli.data import prepare
+from inforeg_cli.data.plan import Job
+from inforeg_cli.data.plan import look as look_at
 from inforeg_cli.errors import BadInput, Misuse
 
 
@@ -15,14 +16,14 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def look(folder: Path, allow_missing: bool = False):
-    return prepare.look(prepare.Job(folder / "recipe.toml", folder / "out", allow_missing=allow_missing))[1]
+def look(folder: Path):
+    return look_at(Job(folder / "recipe.toml", folder / "out"))[1]
 
 
 def problems(folder: Path, rows: list[dict[str, str]]) -> list[str]:
     write_manifest(folder, rows)
     plan = look(folder)
-    return plan.problems.lines()
+    return plan.wrong().lines()
 
 
 def change(row: int, **cells: str):
@@ -69,7 +70,7 @@ ONE_PROBLEM = {
     "absolute": (change(3, audio="/etc/passwd"), "line 5, sound /etc/passwd: the path is absolute"),
     "drive": (change(3, audio="C:\\a.wav"), "line 5, sound C:\\a.wav: the path is absolute"),
     "link": (link_out, "line 5, sound wav/3.wav: the path leaves the manifest's folder"),
-    "duplicate id": (change(3, id="clip-000"), "lines 2, 5: the id is a duplicate ('clip-000')"),
+    "duplicate id": (change(3, id="clip-000"), "line 2, line 5: the id is a duplicate ('clip-000')"),
     "empty id": (change(3, id=" "), "line 5: the id is empty"),
     "empty label": (change(3, label=""), "line 5, column label: the label is empty"),
     "label only in test": (
@@ -233,7 +234,7 @@ def test_arrays_must_fit_the_manifest(raw, shape, told):
     make_raw(raw, recipe=ARRAY)
     if shape is not None:
         np.save(raw / "face.npy", np.zeros(shape))
-    (line,) = look(raw, allow_missing=True).problems.lines()
+    (line,) = look(raw).problems.lines()
     assert line.startswith(told)
 
 
@@ -320,21 +321,21 @@ def test_one_group_cannot_be_carved(raw):
     assert all("too few clips or groups" in line for line in found)
 
 
-def test_missing_files_may_be_left_out_and_nothing_else(raw):
+def test_files_that_fail_are_told_apart_from_what_must_be_mended(raw):
     rows = make_raw(raw)
     rows[3]["audio"] = "wav/33.wav"
     (raw / rows[4]["picture"]).unlink()
     cut(raw / rows[5]["audio"])
     np.save(raw / rows[6]["face"], np.zeros((2, 4)))
     write_manifest(raw, rows)
-    assert len(look(raw).problems) == 4
-    plan = look(raw, allow_missing=True)
-    assert plan.problems.lines() == ["line 8, face npy/6.npy: the shape differs ([T, 4], where 19 have [T, 3])"]
-    assert dict(plan.dropped) == {
-        "sound: no such file": 1,
-        "picture: no such file": 1,
-        "sound: the file is cut short": 1,
-    }
+    plan = look(raw)
+    assert not plan.problems
+    assert [(failure.clip.where, failure.modality, failure.what, failure.missing) for failure in plan.failures] == [
+        ("line 5", "sound", "no such file", True),
+        ("line 6", "picture", "no such file", True),
+        ("line 7", "sound", "the file is cut short", True),
+        ("line 8", "face", "the shape differs", False),
+    ]
     assert len(plan.clips) == 16
 
 

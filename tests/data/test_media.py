@@ -1,13 +1,16 @@
 """Decoding: every accepted form of sound, image and array, and every way in which a file can be bad."""
 
+import wave
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from raw_factory import RATE, cut, encode_audio, tone, write_image, write_wav
 
 from inforeg_cli.data import media
+from inforeg_cli.data.kinds import AudioSettings, FeatureSettings, ImageSettings
 from inforeg_cli.data.media import MediaError, Unreadable
-from inforeg_cli.data.recipe import AudioSettings, FeatureSettings, ImageSettings
 
 
 def sound(seconds: float = 0.1, rate: int = RATE, **more) -> AudioSettings:
@@ -30,6 +33,41 @@ def test_sixteen_bit_recordings_come_back_exactly(tmp_path):
     path = write_wav(tmp_path / "a.wav", samples)
     assert media.look(sound(), path) == (800,)
     assert np.array_equal(media.read(sound(), path), samples)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, np.float64])
+def test_recordings_of_other_depths_come_back_exactly(tmp_path, dtype):
+    import scipy.io.wavfile
+
+    expected = np.random.default_rng(0).integers(-128, 128, 800) * 256
+    values = {
+        np.uint8: expected // 256 + 128,
+        np.int32: expected * 65536,
+        np.float32: expected / 32768,
+        np.float64: expected / 32768,
+    }[dtype]
+    scipy.io.wavfile.write(tmp_path / "a.wav", RATE, values.astype(dtype))
+    assert np.array_equal(media.read(sound(), tmp_path / "a.wav"), expected)
+    assert np.array_equal(media.audio(tmp_path / "a.wav", sound()), (expected / 32768).astype(np.float32))
+
+
+def test_recordings_of_24_bits_come_back_exactly(tmp_path):
+    values = np.random.default_rng(0).integers(-(2**23), 2**23, 800)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(3)
+        file.setframerate(RATE)
+        file.writeframes(values.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes())
+    assert np.array_equal(media.audio(tmp_path / "a.wav", sound()) * 2**23, values)
+
+
+def test_a_long_recording_is_read_in_blocks(tmp_path, monkeypatch):
+    samples = np.random.default_rng(0).integers(-9999, 9999, 20 * RATE).astype(np.int16)
+    path = write_wav(tmp_path / "a.wav", samples)
+    whole = media.read(sound(19, 2 * RATE), path)
+    monkeypatch.setattr("inforeg_cli.data.media.sound._BLOCK", 5000)
+    assert np.array_equal(media.read(sound(19, 2 * RATE), path), whole)
+    assert np.array_equal(media.read(sound(19), path), samples[: 19 * RATE])
 
 
 def test_channels_are_averaged(tmp_path):
@@ -136,6 +174,41 @@ def test_git_lfs_pointers_are_told_apart(tmp_path):
     for settings in (sound(), picture(), FACE):
         with pytest.raises(Unreadable, match="Git LFS pointer"):
             media.look(settings, path)
+
+
+POINTERS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "crema-d" / "lfs-pointers"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 12345\n" % (b"0f" * 32)
+
+
+@pytest.mark.skipif(not POINTERS.is_dir(), reason="the shared pointer files are not there")
+def test_the_publishers_pointers_name_digest_and_size():
+    found = {path.name: media.pointer(path.read_bytes()) for path in POINTERS.iterdir()}
+    assert len(found) == 4
+    for digest, size in found.values():
+        assert len(digest) == 64
+        assert 10_000 < size < 1_000_000
+    assert found["1001_DFA_ANG_XX.flv"][1] == 265_922
+    assert found["1001_DFA_ANG_XX.flv"][0].startswith("10dc3fd1f2bc8203")
+
+
+def test_pointers_are_parsed_strictly():
+    assert media.pointer(POINTER) == ("0f" * 32, 12345)
+    extended = POINTER.replace(b"\noid", b"\next-0-clean sha256:" + b"a" * 64 + b"\noid")
+    assert media.pointer(extended) == ("0f" * 32, 12345)
+    for damaged in (
+        b"",
+        POINTER[:-1],
+        POINTER[:60] + b"\n",
+        POINTER.replace(b"spec/v1", b"spec/v2"),
+        POINTER.replace(b"0f" * 32, b"0f" * 31),
+        POINTER.replace(b"size 12345", b"size -1"),
+        POINTER.replace(b"size 12345", b"size"),
+        POINTER.replace(b"sha256:", b"md5:"),
+        POINTER + bytes(2000),
+        b"RIFF" + POINTER,
+    ):
+        assert media.pointer(damaged) is None
+    assert media.is_lfs_pointer(POINTER.replace(b"spec/v1", b"spec/v2"))
 
 
 def test_silence(tmp_path):

@@ -40,8 +40,9 @@ def arrays(seed: int = 0, number: int = 6) -> list[dict[str, np.ndarray]]:
     ]
 
 
-def write(path, values=None, number: int = 6) -> Store:
-    with write_store(path, {"sound": SOUND, "series": SERIES}, **HEAD) as writer:
+def write(path, values=None, number: int = 6, **more) -> Store:
+    more = {"attachments": {"series.vocabulary.json": b'["<pad>", "<unk>"]'}, **more}
+    with write_store(path, {"sound": SOUND, "series": SERIES}, **HEAD, **more) as writer:
         writer.dropped = {"sound: no such file": 2}
         for clip, value in zip(clips(number), values or arrays(number=number), strict=True):
             writer.add(clip, value, source=f"digest of {clip.id}")
@@ -75,6 +76,8 @@ def test_round_trip(tmp_path):
         assert np.array_equal(store.clip("series", i)[:steps], value["series"])
         assert not store.clip("series", i)[steps:].any()
     assert store.array("series").shape == (6, 4, 3)
+    assert store.shapes("series").tolist() == [[4, 3]] * 6
+    assert store.shapes("sound").tolist() == [[7]] * 6
     assert store.size == sum(file.stat().st_size for file in store.path.iterdir() if file.name != "store.json")
     store.verify()
 
@@ -98,6 +101,8 @@ def test_clips_of_varying_shape_and_codec(tmp_path):
     store = Store.open(tmp_path / "store")
     store.verify()
     assert store.lengths("frames").tolist() == [2, 9, 5, 4, 1]
+    assert store.shapes("frames").tolist() == [[2, 2, 3], [9, 2, 3], [5, 2, 3], [4, 3, 0], [1, 2, 3]]
+    assert store.shapes("frames").dtype == np.int64
     assert [store.codec("frames", i) for i in range(5)] == ["raw", "jpeg", "raw", "raw", "raw"]
     for i in (0, 2, 3, 4):
         assert np.array_equal(store.clip("frames", i), values[i])
@@ -137,7 +142,7 @@ def test_nothing_about_time_or_place_is_written(tmp_path):
     assert str(tmp_path) not in text
     assert set(json.loads(text)) == {
         *("format", "name", "source", "recipe", "inputs", "decoders", "clips", "classes", "schemes", "counts"),
-        *("dropped", "modalities", "indexes", "files", "content"),
+        *("dropped", "modalities", "indexes", "attachments", "files", "content"),
     }
 
 
@@ -187,7 +192,10 @@ def test_incomplete_and_foreign_stores_are_refused(tmp_path):
         return tmp_path / "copy" / name
 
     whole = write(tmp_path / "whole").path
-    with pytest.raises(Misuse, match="is not a prepared dataset"):
+    with pytest.raises(Misuse, match=r"is not a prepared dataset: .* inforeg prepare NAME makes one"):
+        Store.open(tmp_path / "absent")
+    (tmp_path / ".absent.work").mkdir()
+    with pytest.raises(Misuse, match="inforeg prepare NAME goes on making it"):
         Store.open(tmp_path / "absent")
     broken("store.json").unlink()
     with pytest.raises(Misuse, match=r"it has no store\.json"):
@@ -200,23 +208,70 @@ def test_incomplete_and_foreign_stores_are_refused(tmp_path):
     with pytest.raises(Misuse, match=r"clips\.parquet is missing"):
         Store.open(tmp_path / "copy")
     path = broken("store.json")
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(Misuse, match="format 2, this version of inforeg reads 1"):
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(Misuse, match=r"format 1, this version of inforeg reads 2: .* inforeg prepare tiny --force"):
         Store.open(tmp_path / "copy")
-    for text in ("{", "[]", "{}", '{"format": 1}', '{"format": 1, "name": 3}'):
+    for text in ("{", "[]", "{}", '{"format": 2}', '{"format": 2, "name": 3}'):
         broken("store.json").write_text(text)
         with pytest.raises(Misuse, match=r"store\.json is damaged"):
             Store.open(tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", ["sound.bin", "series.lengths.npy", "clips.parquet"])
+def flip(path, *places: int) -> None:
+    data = bytearray(path.read_bytes())
+    for place in places:
+        data[place] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["series.lengths.npy", "clips.parquet", "series.vocabulary.json"])
 def test_verify_finds_a_changed_byte(tmp_path, name):
     store = write(tmp_path / "store")
-    data = bytearray((store.path / name).read_bytes())
-    data[-10] ^= 1
-    (store.path / name).write_bytes(data)
-    with pytest.raises(InforegError, match=f"content of {name}"):
+    flip(store.path / name, -10)
+    with pytest.raises(InforegError, match=f"content of {name} is not what was prepared; .* inforeg prepare tiny"):
         Store.open(store.path).verify()
+
+
+def test_verify_tells_the_damaged_clips_of_each_modality(tmp_path):
+    store = write(tmp_path / "store")
+    flip(store.path / "sound.bin", 14 * 2 + 3)
+    flip(store.path / "series.bin", *(48 * clip + 47 for clip in range(1, 6)))  # padding counts too
+    told = r"content of sound\.bin \(1 clip: clip-2\), series\.bin \(5 clips: clip-1, clip-2, clip-3, \.\.\.\) is not"
+    with pytest.raises(InforegError, match=told):
+        Store.open(store.path).verify()
+
+
+def test_verify_reads_clips_of_varying_shape(tmp_path):
+    with write_store(tmp_path / "store", {"frames": VARYING}, **HEAD) as writer:
+        for i, clip in enumerate(clips()):
+            data = np.full((i + 1, 2, 3), i, np.uint8)
+            writer.add(clip, {"frames": Encoded(b"abc", "jpeg", (2, 2, 3), np.dtype("u1")) if i == 3 else data})
+    store = Store.open(tmp_path / "store")
+    store.verify()
+    index = np.load(store.path / "frames.index.npy")
+    flip(store.path / "frames.bin", index[3]["offset"] + 1, index[5]["offset"])
+    with pytest.raises(InforegError, match=r"frames\.bin \(2 clips: clip-3, clip-5\)"):
+        Store.open(store.path).verify()
+
+
+def test_attachments_come_back_and_are_part_of_the_content(tmp_path):
+    store = write(tmp_path / "store")
+    assert store.attachment("series.vocabulary.json") == b'["<pad>", "<unk>"]'
+    with pytest.raises(Misuse, match=r"no attachment 'series\.vocabulary'; did you mean 'series\.vocabulary\.json'"):
+        store.attachment("series.vocabulary")
+    with pytest.raises(Misuse, match=r"no attachment 'clips\.parquet'"):
+        store.attachment("clips.parquet")
+    other = write(tmp_path / "other", attachments={"series.vocabulary.json": b'["<new>"]'})
+    assert other.digest != store.digest
+
+
+def test_classes_may_have_an_order_of_their_own(tmp_path):
+    store = write(tmp_path / "store", classes={"mood": ["sad", "glad", "bored"]})
+    assert store.classes("mood") == ("sad", "glad", "bored")
+    assert store.classes("age") == ("8", "9", "10")
+    assert store.labels("mood").tolist() == [0, 1] * 3
+    assert store.counts["split"]["train"]["mood"] == {"sad": 2, "glad": 2, "bored": 0}
+    assert store.digest != write(tmp_path / "other").digest
 
 
 def test_verify_finds_a_changed_description(tmp_path):

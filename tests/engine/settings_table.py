@@ -23,6 +23,16 @@ SETTINGS = {
         "trace": {"reduction": "layer-mean", "after_adjust": True},
         "unimodal_losses": "slice",
     },
+    "greedy": {"method": {"name": "greedy", "epsilon": 0.0, "burn_in": 0}},
+    "greedy-fused": {"method": {"name": "greedy", "heads": "fused", "epsilon": 0.0, "burn_in": 0}},
+    "greedy-random": {"method": {"name": "greedy", "random": True, "burn_in": 0}},
+    "pmr": {"method": {"name": "pmr", "share": 0.5}},
+    "pmr-clip-entropy": {"method": {"name": "pmr", "weights": "clip", "entropy": 0.1, "share": 0.5}},
+    "agm": {"method": "agm"},
+    "agm-clip": {"method": {"name": "agm", "clip": 1.0}, "unimodal_losses": "own"},
+    "g-blending": {"method": "g-blending"},
+    "g-blending-online": {"method": {"name": "g-blending", "estimate": "online", "super_epoch": 2}},
+    "mmpareto": {"method": "mmpareto"},
 }
 
 every_setting = pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
@@ -37,6 +47,17 @@ WITH_BASELINE = {
         {"method": "inforeg", "unimodal_losses": "slice"},
         {"method": "joint", "unimodal_losses": "slice"},
     ),
+    "greedy": (
+        {"method": {"name": "greedy", "epsilon": 0.0, "burn_in": 0}},
+        {"method": {"name": "greedy", "curate": False}},
+    ),
+    "greedy-fused": (
+        {"method": {"name": "greedy", "heads": "fused", "epsilon": 0.0, "burn_in": 0}},
+        {"method": {"name": "greedy", "heads": "fused", "curate": False}},
+    ),
+    "pmr": ({"method": {"name": "pmr", "share": 0.5}}, {"method": "joint"}),
+    "agm": ({"method": "agm"}, {"method": "joint"}),
+    "mmpareto": ({"method": "mmpareto"}, {"method": "uniform"}),
 }
 
 every_method_and_baseline = pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from settings_table import every_method_and_baseline, every_setting
+from settings_table import SETTINGS, every_method_and_baseline, every_setting
 
 from inforeg_cli.engine import checkpoint
 from inforeg_cli.engine.fit import Training
@@ -78,16 +78,18 @@ def test_one_seed_gives_the_same_bits_and_another_seed_others(settings, make_sto
 @every_setting
 @pytest.mark.parametrize("stop_after", [1, 5, 7], ids="step-{}".format)
 def test_stopped_and_resumed_is_never_stopped(settings, stop_after, make_store, tmp_path):
-    """36 train clips in batches of 8 are 5 steps an epoch: stops in the middle of an epoch and before it is scored."""
+    """36 train clips in batches of 8 are 5 steps an epoch (4, where a tenth is held out): stops in the middle of an
+    epoch and before it is scored."""
     store = make_store(modalities=3)
     trained(settings, store, tmp_path / "whole")
     experiment = resolve({**SHORT, **settings}, store)
     folder = RunFolder(tmp_path / "parts")
     request = StopRequest()
+    training = Training(experiment, store, folder, CPU, request)
     with pytest.raises(Stopped):
-        Training(experiment, store, folder, CPU, request).run(StopAt(request, stop_after))
-    state = checkpoint.load(folder.last)
-    assert (state["epoch"], state["step"]) == ((stop_after - 1) // 5, (stop_after - 1) % 5 + 1)
+        training.run(StopAt(request, stop_after))
+    state, steps = checkpoint.load(folder.last), training.loop.steps
+    assert (state["epoch"], state["step"]) == ((stop_after - 1) // steps, (stop_after - 1) % steps + 1)
     Training(experiment, store, folder, CPU, state=state).run(Silent())
     assert_same_bits(tmp_path / "whole", tmp_path / "parts")
     pd.testing.assert_frame_equal(metrics(tmp_path / "whole"), metrics(tmp_path / "parts"))
@@ -136,7 +138,7 @@ def test_an_open_window_is_not_the_baseline(settings, baseline, make_store, tmp_
     base = trained(baseline, store, tmp_path / "baseline")
     assert any(
         not torch.equal(left, right)
-        for left, right in zip(opened.model.parameters(), base.model.parameters(), strict=True)
+        for left, right in zip(opened.loop.model.parameters(), base.loop.model.parameters(), strict=True)
     )
     assert opened._result()["acted"]
 
@@ -162,7 +164,7 @@ def test_every_fusion_trains_with_any_number_of_modalities(fusion, modalities, m
 @every_setting
 def test_bf16_autocast_runs(settings, make_store, tmp_path):
     training = trained(settings, make_store(), tmp_path / "run", precision="bf16", epochs=1)
-    assert all(parameter.dtype == torch.float32 for parameter in training.model.parameters())
+    assert all(parameter.dtype == torch.float32 for parameter in training.loop.model.parameters())
 
 
 class NoHostSync(TorchDispatchMode):
@@ -207,7 +209,7 @@ def test_no_host_sync_in_the_step(settings, make_store, tmp_path):
     store = make_store(modalities=3, clips=120)
     experiment = resolve({**SHORT, **settings, "window": {"when": "whole"}}, store)
     training = Training(experiment, store, RunFolder(tmp_path / "run"), CPU)
-    training.train_epoch(SyncForbiddenAfterFirst(training.steps))
+    training.loop.train_epoch(SyncForbiddenAfterFirst(training.loop.steps), training.probing.begin(Silent()))
 
 
 @pytest.mark.parametrize(
@@ -218,25 +220,44 @@ def test_a_host_sync_would_be_noticed(read):
         read(torch.ones(()))
 
 
-@every_setting
-def test_one_forward_and_one_backward_a_step(settings, make_store, tmp_path, monkeypatch):
+class FromSecondStep(Silent):
+    """Says whether the first step, and all that a method does before it, is over."""
+
+    over = False
+
+    def step(self, index):
+        self.over = True
+
+
+#: Passes of an encoder in eval mode (AGM: on its input, and on zeros), and of gradients, in one step.
+EVALUATING = {"agm": 2, "agm-clip": 2}
+BACKWARD = {"mmpareto": 2}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_one_forward_and_one_backward_a_step_unless_the_method_says_otherwise(name, make_store, tmp_path, monkeypatch):
     store = make_store(modalities=3)
-    training = Training(resolve({**SHORT, **settings}, store), store, RunFolder(tmp_path / "run"), CPU)
-    calls = {"forward": 0, "backward": 0}
-    backward = torch.Tensor.backward
+    training = Training(resolve({**SHORT, **SETTINGS[name]}, store), store, RunFolder(tmp_path / "run"), CPU)
+    calls = {"training": 0, "evaluating": 0, "backward": 0}
+    progress, backward = FromSecondStep(), torch.autograd.backward
 
-    def counted(tensor, *args, **kwargs):
-        calls["backward"] += 1
-        return backward(tensor, *args, **kwargs)
+    def counted(*args, **kwargs):
+        calls["backward"] += progress.over
+        return backward(*args, **kwargs)
 
-    def count_forward(*_):
-        calls["forward"] += 1
+    def count_forward(module, *_):
+        calls["training" if module.training else "evaluating"] += progress.over
 
-    monkeypatch.setattr(torch.Tensor, "backward", counted)
-    for encoder in training.model.encoders.values():
+    monkeypatch.setattr(torch.autograd, "backward", counted)
+    for encoder in training.loop.model.encoders.values():
         encoder.register_forward_hook(count_forward)
-    training.train_epoch(Silent())
-    assert calls == {"forward": 3 * training.steps, "backward": training.steps}
+    training.loop.train_epoch(progress, training.probing.begin(Silent()))
+    steps = training.loop.steps - 1
+    assert calls == {
+        "training": 3 * steps,
+        "evaluating": 3 * EVALUATING.get(name, 0) * steps,
+        "backward": BACKWARD.get(name, 1) * steps,
+    }
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(make_store, tmp_path):
@@ -247,7 +268,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     class Poison(Silent):
         def epoch(self, epoch, rows):
             if epoch == 0:
-                training.optimizer.param_groups[0]["params"][0].data.fill_(float("nan"))
+                training.loop.optimizer.param_groups[0]["params"][0].data.fill_(float("nan"))
 
     with pytest.raises(Diverged, match=r"epoch 1, step 0 \(fused nan\)"):
         training.run(Poison())
@@ -275,8 +296,8 @@ def test_the_best_epoch_is_chosen_on_val_and_test_chooses_nothing(make_store, tm
 def test_a_last_batch_of_one_clip_is_dropped_in_training_only(make_store, tmp_path):
     store = make_store(clips=60)  # 36 in train
     training = trained({"method": "joint"}, store, tmp_path / "run", batch_size=7, epochs=1)
-    assert training.steps == 5
-    assert training.trace._steps == 5
+    assert training.loop.steps == 5
+    assert training.loop.trace._steps == 5
     val = pd.read_parquet(tmp_path / "run" / "predictions-val-last.parquet")
     assert len(val) == len(store.split("split", "val"))
 
@@ -287,14 +308,14 @@ def test_fisher_traces_agree_with_one_backward_a_clip(make_store, tmp_path):
     store = make_store(modalities=3)
     training = trained({"method": "joint"}, store, tmp_path / "run", epochs=1)
     chosen = store.split("split", "train")[:7]
-    found = fisher_traces(training.model, training.clips, chosen)
-    training.model.eval()
+    found = fisher_traces(training.loop.model, training.clips, chosen)
+    training.loop.model.eval()
     expected = dict.fromkeys(found, 0.0)
     for batch in training.clips.batches(torch.from_numpy(chosen), 1):
-        training.model.zero_grad()
-        outputs = training.model(batch.inputs, batch.lengths)
+        training.loop.model.zero_grad()
+        outputs = training.loop.model(batch.inputs, batch.lengths)
         torch.nn.functional.cross_entropy(outputs.fused, batch.target).backward()
-        groups = {**training.model.encoder_parameters(), "all": list(training.model.parameters())}
+        groups = {**training.loop.model.encoder_parameters(), "all": list(training.loop.model.parameters())}
         for name, group in groups.items():
             expected[name] += sum(float(p.grad.square().sum()) for p in group if p.grad is not None) / len(chosen)
     assert found == pytest.approx(expected, rel=1e-4)

@@ -188,3 +188,77 @@ def test_the_masked_mean_of_nothing_is_zero():
     steps = torch.tensor([[[2.0], [4.0], [torch.nan]], [[1.0], [1.0], [1.0]]])
     assert masked_mean(steps, torch.tensor([2, 0])).tolist() == [[3.0], [0.0]]
     assert masked_mean(steps[1:], None).tolist() == [[1.0]]
+
+
+# texts
+
+VOCABULARY = 11
+IDS = torch.tensor([[3, 1, 10, 2, 2, 7], [5, 4, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [9, 0, 0, 0, 0, 0]])
+LENGTHS = torch.tensor([6, 2, 0, 1])
+
+
+def text_encoder(name, **options):
+    return initialised(lambda: build_encoder(config(name, **options), (6,), VOCABULARY), seed=0)
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_a_text_is_the_sequence_of_its_tokens_vectors(name):
+    module = text_encoder(name, dim=8).eval()
+    assert module.table.shape == (VOCABULARY - 1, 8) and module.dim == 8
+    vectors = torch.cat([torch.zeros(1, 8), module.table])[IDS]
+    assert torch.equal(module(IDS, LENGTHS), module.encoder(vectors, LENGTHS))
+    assert module(IDS, LENGTHS).std(dim=0).max() > 0
+
+
+@pytest.mark.parametrize("name", ["mlp", "transformer"])
+def test_an_absent_text_is_finite_and_to_the_transformer_zero(name):
+    module = text_encoder(name)
+    feature = module(torch.zeros_like(IDS), torch.zeros_like(LENGTHS))
+    assert feature.isfinite().all()
+    if name == "transformer":
+        assert (feature == 0).all()
+    (feature.sum() + module(IDS, LENGTHS).sum()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
+
+
+def test_padding_is_no_parameter_and_only_tokens_that_occur_are_moved():
+    module = text_encoder("mlp")
+    module(IDS, LENGTHS).square().sum().backward()
+    moved = {row + 1 for row in module.table.grad.abs().sum(dim=1).nonzero().flatten().tolist()}
+    assert moved == {1, 2, 3, 4, 5, 7, 9, 10}
+    module(torch.zeros_like(IDS), torch.full_like(LENGTHS, 6)).sum().backward()  # padding counted as steps
+    assert module.table.grad.isfinite().all()
+    with torch.no_grad():
+        module.table.add_(100.0)
+    zeros = module.encoder(torch.zeros(4, 6, module.dim), LENGTHS)
+    assert torch.equal(module(torch.zeros_like(IDS), LENGTHS), zeros)
+
+
+def test_vectors_of_tokens_are_a_function_of_the_seed():
+    first, again = text_encoder("transformer"), text_encoder("transformer")
+    assert torch.equal(first.table, again.table)
+    assert 0.9 < float(first.table.detach().std()) < 1.1
+
+
+def test_per_sample_gradients_of_texts_are_those_of_single_clips():
+    module = text_encoder("transformer", dim=8).eval()
+    parameters = dict(module.named_parameters())
+
+    def loss(parameters, ids, length):
+        return functional_call(module, parameters, (ids[None], length[None])).square().sum()
+
+    with sdpa_kernel(SDPBackend.MATH):
+        batched = vmap(grad(loss), in_dims=(None, 0, 0))(parameters, IDS, LENGTHS)
+        single = grad(loss)(parameters, IDS[1], LENGTHS[1])
+    for key, gradient in single.items():
+        torch.testing.assert_close(batched[key][1], gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet18"])
+def test_texts_are_for_encoders_of_sequences(name):
+    with pytest.raises(Misuse, match=r"not texts\. Encoders that fit: mlp, transformer\."):
+        build_encoder(config(name), (6,), VOCABULARY)
+
+
+def test_the_default_encoder_of_texts_is_the_transformer():
+    assert default_encoder("text", (6,), True).name == "transformer"

@@ -1,7 +1,6 @@
-"""What every source hands over: a dataset's clips, how to decode them, and all that is wrong with the raw files."""
+"""What every source hands over: the table of a dataset's clips, and the plan that a first look at their files makes."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +8,42 @@ import numpy as np
 
 from inforeg_cli.data.media import MediaError, Unreadable
 from inforeg_cli.data.problems import Problems
+from inforeg_cli.data.sources.table import Table
 from inforeg_cli.data.store import Modality
 from inforeg_cli.settings import Settings
+
+
+@dataclass(frozen=True)
+class Found:
+    """A line of what was found in the raw files: how many of what, of how many bytes, and a remark."""
+
+    what: str
+    count: int
+    bytes: int | None = None
+    remark: str = ""
+
+
+@dataclass
+class Scan:
+    """A dataset's clips as its publisher's layout tells them, before any of their files is opened.
+
+    table:   one row a clip, with the columns that the recipe names: id, labels, split schemes, group, and for each
+             modality its files (relative to `folder`) or texts. An empty cell of a split scheme: not in that scheme's
+             lists, so it is carved.
+    folder:  no file may lie outside it.
+    inputs:  digest of manifest, lists and arrays, to notice that they changed.
+    arrays:  by modality, the numbers of each row where they do not lie in a file of their own; None where one lacks.
+    schemes: the split schemes there are now; those of the recipe that lack their lists are left out.
+    """
+
+    table: Table
+    folder: Path
+    inputs: str
+    schemes: Sequence[str]
+    arrays: Mapping[str, Sequence[np.ndarray | None]] = field(default_factory=dict)
+    found: list[Found] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
+    warnings: Problems = field(default_factory=Problems)
 
 
 @dataclass(frozen=True)
@@ -34,14 +67,34 @@ class Clip:
         return f"{self.where or self.id}, {modality} {self.named.get(modality, '')}".rstrip()
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What is wrong with one modality's file of a clip. `missing`: it is absent, empty, cut or cannot be decoded, so
+    that --allow-missing may leave the clip out; anything else must be mended."""
+
+    clip: Clip
+    modality: str
+    what: str
+    detail: str
+    missing: bool
+
+    @classmethod
+    def of(cls, clip: Clip, modality: str, error: MediaError) -> "Failure":
+        return cls(clip, modality, error.what, error.detail, isinstance(error, Unreadable))
+
+
 @dataclass
 class Plan:
-    """What a first look at the raw files found: the clips and the store they will make.
+    """What a first look at the raw files found: the clips to decode and the store they will make.
 
-    decoding: the recipe's settings of each modality that must be decoded; the others' numbers are ready.
-    inputs:   digest of the manifest and the arrays, to notice that they changed.
-    dropped:  clips left out since a file is absent or unreadable, by reason, where that was allowed.
-    rejected: clips with problems, and those of their media that may still have others.
+    clips:       in the order they are stored; their files look sound so far.
+    decoding:    the recipe's settings of each modality that must be decoded; the others' numbers are ready.
+    classes:     of each label column, in their order, where the recipe fixes it.
+    failures:    of clips whose files are already seen to be absent or wrong; these clips are not in `clips`.
+    problems:    what makes the whole impossible until it is mended, such as an unknown label.
+    attachments: files that go into the store beside the modalities, by name, such as a vocabulary.
+    size:        bytes of the store, once they are estimated.
+    odd:         why a clip is known to be odd, by id: its audio may be silent, or hold nothing.
     """
 
     clips: list[Clip]
@@ -49,17 +102,19 @@ class Plan:
     decoding: Mapping[str, Settings]
     inputs: str
     decoders: Mapping[str, str]
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
     warnings: Problems = field(default_factory=Problems)
-    dropped: Counter[str] = field(default_factory=Counter)
-    rejected: list[Clip] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    odd: Mapping[str, str] = field(default_factory=dict)
+    size: int | None = None
 
-    def reject(self, clip: Clip, errors: Mapping[str, MediaError], allow_missing: bool) -> None:
-        """Leave a clip out for what is wrong with its modalities: only counted where that is allowed, else as problems."""
-        if allow_missing and all(isinstance(error, Unreadable) for error in errors.values()):
-            modality, error = next(iter(errors.items()))
-            self.dropped[f"{modality}: {error.what}"] += 1
-            return
-        self.rejected.append(clip)
-        for modality, error in errors.items():
-            self.problems.add(clip.place(modality), error.what, error.detail)
+    def wrong(self) -> Problems:
+        """The problems and the failures, to be told together."""
+        told = Problems()
+        told.extend(self.problems)
+        for failure in self.failures:
+            told.add(failure.clip.place(failure.modality), failure.what, failure.detail)
+        return told

@@ -2,20 +2,30 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
 from inforeg_cli.data import media
+from inforeg_cli.data.kinds import (
+    AudioSettings,
+    FeatureSettings,
+    ImageSettings,
+    ModalitySettings,
+    MotionSettings,
+    TextSettings,
+    VideoSettings,
+)
 from inforeg_cli.data.media import MediaError, Unreadable
-from inforeg_cli.data.parallel import ordered_map
-from inforeg_cli.data.recipe import AudioSettings, FeatureSettings, ImageSettings
+from inforeg_cli.data.parallel import threaded_map
 from inforeg_cli.data.sources.table import Table
 from inforeg_cli.data.store import Modality
+from inforeg_cli.data.vocabulary import Vocabulary
 
-MediaSettings = AudioSettings | ImageSettings | FeatureSettings
+#: The name of a text modality's vocabulary in its store, after the modality's own.
+VOCABULARY = "vocabulary.json"
 
 
 @dataclass(frozen=True)
@@ -24,20 +34,36 @@ class Located:
 
     modality: how the clips will lie in the store; None where nothing sound was found.
     problem:  what is wrong with the modality as a whole.
+    ready:    whether the sources are the numbers to store, so that nothing is left to decode.
+    files:    what goes into the store beside the clips, by name.
     """
 
     modality: Modality | None
     sources: Mapping[int, Path | np.ndarray] = field(default_factory=dict)
     errors: Mapping[int, MediaError] = field(default_factory=dict)
     problem: MediaError | None = None
+    ready: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def locate(settings: MediaSettings, table: Table, folder: Path, workers: int) -> Located:
-    """`folder` is the manifest's; no file may lie outside it."""
+def locate(
+    settings: ModalitySettings,
+    table: Table,
+    folder: Path,
+    given: Sequence[np.ndarray | None] | None,
+    train: Container[int],
+    workers: int,
+) -> Located:
+    """No file may lie outside `folder`. `given` are the rows' numbers where they lie in no file of their own; `train`
+    the rows that a vocabulary may be built on."""
+    if given is not None:
+        return _locate_given(settings, given)
     if settings.column is None:
         return _locate_array(settings, table, folder)
     if settings.column not in table.columns:  # the manifest is reported for that
         return Located(None)
+    if isinstance(settings, TextSettings):
+        return _locate_text(settings, table, folder, train)
     base = os.path.realpath(folder)
 
     def look(cell: str) -> tuple[Path | None, tuple[int, ...] | None, MediaError | None]:
@@ -47,14 +73,74 @@ def locate(settings: MediaSettings, table: Table, folder: Path, workers: int) ->
         except MediaError as error:
             return None, None, error
 
-    found = zip(table.rows, ordered_map(look, [row.cells[settings.column] for row in table.rows], workers), strict=True)
+    found = zip(
+        table.rows, threaded_map(look, [row.cells[settings.column] for row in table.rows], workers), strict=True
+    )
     sources, shapes, errors = {}, {}, {}
     for row, (path, shape, error) in found:
         if error is None:
             sources[row.index], shapes[row.index] = path, shape
         else:
             errors[row.index] = error
+    if isinstance(settings, VideoSettings | MotionSettings):
+        return Located(_frames(settings), sources, errors)
     return _agreed(settings, sources, shapes, errors)
+
+
+def _frames(settings: VideoSettings | MotionSettings) -> Modality:
+    """Clips differ in their number of frames, and may differ in size."""
+    rate = {} if settings.fps is None else {"fps": settings.fps}
+    if isinstance(settings, MotionSettings):
+        return Modality("motion", np.dtype(np.float16), None, settings=rate)
+    return Modality("video", np.dtype(np.uint8), None, settings.codec, settings={"mode": settings.mode, **rate})
+
+
+def _locate_text(settings: TextSettings, table: Table, folder: Path, train: Container[int]) -> Located:
+    texts, errors = {}, {}
+    for row in table.rows:
+        try:
+            texts[row.index] = _text(settings, row.cells[settings.column], os.path.realpath(folder))
+        except MediaError as error:
+            errors[row.index] = error
+    learned = [text for index, text in texts.items() if index in train]
+    if not learned:
+        return Located(
+            None, problem=MediaError("no text stands in train in every split scheme, to build a vocabulary on")
+        )
+    vocabulary = Vocabulary.build(learned, settings)
+    tokens = {index: vocabulary.encode(text) for index, text in texts.items()}
+    length = settings.length or max((len(found) for index, found in tokens.items() if index in train), default=1)
+    sources = {index: np.array(found[:length], np.int32) for index, found in tokens.items() if found}
+    # A sequence has a step at least: of an empty text, the unknown token.
+    sources |= {index: np.array([Vocabulary.UNKNOWN], np.int32) for index, found in tokens.items() if not found}
+    modality = Modality(
+        "text",
+        np.dtype(np.int32),
+        (max(1, length),),
+        sequence=True,
+        length=max(1, length),
+        settings={"tokens": settings.tokens, "vocabulary": vocabulary.size},
+    )
+    return Located(modality, sources, errors, ready=True, files={VOCABULARY: vocabulary.to_bytes()})
+
+
+def _text(settings: TextSettings, cell: str, base: str) -> str:
+    if not settings.files:
+        return cell
+    path = inside(base, cell)
+    media.check_whole(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MediaError("the text is not UTF-8", f"byte {error.start}") from None
+    except OSError as error:
+        raise Unreadable("the file cannot be read", error.strerror or "") from None
+
+
+def _locate_given(settings: FeatureSettings, given: Sequence[np.ndarray | None]) -> Located:
+    sources = {index: array for index, array in enumerate(given) if array is not None}
+    errors = {index: Unreadable("no features") for index, array in enumerate(given) if array is None}
+    return _agreed(settings, sources, {index: array.shape for index, array in sources.items()}, errors)
 
 
 def inside(base: str, cell: str) -> Path:
@@ -93,7 +179,7 @@ def _locate_array(settings: FeatureSettings, table: Table, folder: Path) -> Loca
 
 
 def _agreed(
-    settings: MediaSettings,
+    settings: AudioSettings | ImageSettings | FeatureSettings,
     sources: Mapping[int, Path | np.ndarray],
     shapes: Mapping[int, tuple[int, ...]],
     errors: Mapping[int, MediaError],
@@ -118,7 +204,7 @@ def _agreed(
     return Located(modality, sound, {**errors, **differing})
 
 
-def _form(settings: MediaSettings, shape: tuple[int, ...]) -> tuple[int | None, ...]:
+def _form(settings: AudioSettings | ImageSettings | FeatureSettings, shape: tuple[int, ...]) -> tuple[int | None, ...]:
     """The shape, less what may differ from clip to clip: the number of steps of a sequence."""
     return (None, *shape[1:]) if isinstance(settings, FeatureSettings) and len(shape) == 2 else shape
 
@@ -127,7 +213,9 @@ def _shown(form: tuple[int | None, ...]) -> str:
     return f"[{', '.join('T' if side is None else str(side) for side in form)}]"
 
 
-def _modality(settings: MediaSettings, form: tuple[int | None, ...], steps: int) -> Modality:
+def _modality(
+    settings: AudioSettings | ImageSettings | FeatureSettings, form: tuple[int | None, ...], steps: int
+) -> Modality:
     match settings:
         case AudioSettings():
             return Modality("audio", np.dtype(np.int16), form, settings={"sample_rate": settings.sample_rate})

@@ -1,4 +1,4 @@
-"""Reading a CSV manifest strictly: what is odd about it is reported, never guessed."""
+"""The table of a dataset's clips, and reading one from CSV strictly: what is odd is reported, never guessed."""
 
 import csv
 import io
@@ -12,20 +12,16 @@ from inforeg_cli.errors import Misuse
 
 @dataclass(frozen=True)
 class Row:
-    """`index` counts the rows from 0, as an array's rows do; `line` is where it ends in the file, from 1."""
+    """`index` counts the rows from 0, as an array's rows do; `where` says in messages which row it is."""
 
     index: int
-    line: int
+    where: str
     cells: dict[str, str]
-
-    @property
-    def where(self) -> str:
-        return f"line {self.line}"
 
 
 @dataclass(frozen=True)
 class Table:
-    """The sound rows of a manifest, the names of its columns, and the number of all its rows."""
+    """The sound rows of a manifest or of what stands for one, its columns' names, and the number of all its rows."""
 
     name: str
     columns: tuple[str, ...]
@@ -57,7 +53,7 @@ def read_table(path: Path, problems: Problems) -> Table:
         for cells in reader:
             if not cells:
                 continue
-            row = Row(count, reader.line_num, dict(zip(columns, map(str.strip, cells), strict=False)))
+            row = Row(count, f"line {reader.line_num}", dict(zip(columns, map(str.strip, cells), strict=False)))
             count += 1
             if len(cells) == len(columns):
                 rows.append(row)

@@ -1,0 +1,1 @@
+"""What preparing and reading cost, beside what else could be done with the same files."""
