@@ -10,6 +10,7 @@ from inforeg_cli.commands.bench import bench
 from inforeg_cli.commands.compare import compare_app
 from inforeg_cli.commands.demo import demo
 from inforeg_cli.commands.evaluate import evaluate
+from inforeg_cli.commands.methods import methods
 from inforeg_cli.commands.options import help_of
 from inforeg_cli.commands.prepare import prepare
 from inforeg_cli.commands.train import train
@@ -23,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (prepare, train, evaluate):
+for command in (prepare, methods, train, evaluate):
     app.command(help=help_of(command))(command)
 app.add_typer(compare_app, name="compare")
 for command in (demo, bench):
@@ -46,6 +47,7 @@ def _options(
 
     \b
     inforeg prepare digits                 raw recordings to training-ready data
+    inforeg methods                        what there is to train with, and what it costs
     inforeg train --method inforeg         one model, one loop, every method
     inforeg evaluate RUN                   what a model knows, by which modality
     inforeg compare runs                   side by side, over seeds and over clips

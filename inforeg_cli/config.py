@@ -140,8 +140,8 @@ class Experiment(Settings):
 
     @property
     def is_baseline(self) -> bool:
-        """Whether no method acts: joint training by choice, or because a single modality leaves nothing to balance."""
-        return self.method.name == "joint" or len(self.modalities) == 1
+        """Whether no method acts: by choice, or because a single modality leaves nothing to balance."""
+        return self.method.name == "joint" or self.method == self.method.off or len(self.modalities) == 1
 
     @property
     def label(self) -> str:

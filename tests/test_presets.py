@@ -1,21 +1,48 @@
 """Experiments kept as files: found, layered, refused where they are broken, and every one that ships is sound."""
 
-import tomllib
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_origin
 
+import numpy as np
 import pytest
-from pydantic import TypeAdapter
+import torch
 
 from inforeg_cli import paths, presets
-from inforeg_cli.config import Experiment
-from inforeg_cli.data.transforms import InputConfig
+from inforeg_cli.data.sources import Clip
+from inforeg_cli.data.store import Modality, Store
+from inforeg_cli.data.writer import write_store
+from inforeg_cli.descriptions import descriptions
+from inforeg_cli.engine.build import build_model
 from inforeg_cli.errors import Misuse
-from inforeg_cli.methods import METHODS
-from inforeg_cli.models.encoders import Encoder
+from inforeg_cli.resolve import resolve
 
 SHIPPED = sorted(paths.shipped("presets").glob("*/*.toml"))
+FOR_EVERY_METHOD = ("crema-d", "kinetics-sounds", "cmu-mosi", "digits")
+#: What a preset's runs are called, where that is not its own name.
+LABELS = {"protocol": "joint", "uniform-lr": "uniform", "inforeg-own": "inforeg+own", "official": "inforeg+slice"}
+
+
+def _audio(rate: int, seconds: float) -> Modality:
+    return Modality("audio", np.dtype("<i2"), (round(rate * seconds),), settings={"sample_rate": rate})
+
+
+def _features(size: int) -> Modality:
+    return Modality("features", np.dtype("<f4"), (50, size), sequence=True, length=50)
+
+
+VIDEO = Modality("video", np.dtype("u1"), None)
+#: Of one clip, where clips differ.
+FRAMES = {"video": (6, 3, 24, 32), "motion": (6, 2, 15, 20)}
+MODALITIES = {
+    "crema-d": {"audio": _audio(22050, 3), "video": VIDEO},
+    "kinetics-sounds": {"audio": _audio(16000, 10), "video": VIDEO},
+    "cmu-mosi": {"text": _features(300), "audio": _features(74), "vision": _features(35)},
+    "digits": {"sound": _audio(8000, 0.1), "image": Modality("image", np.dtype("u1"), (1, 8, 8))},
+    "violent-flows": {"video": VIDEO, "motion": Modality("motion", np.dtype("<f2"), None)},
+    "hateful-memes": {
+        "image": Modality("image", np.dtype("u1"), (3, 256, 256)),
+        "text": Modality("text", np.dtype("<i4"), (64,), sequence=True, length=64, settings={"vocabulary": 8000}),
+    },
+}
 
 
 @pytest.fixture
@@ -126,39 +153,54 @@ def test_what_is_no_assignment(wrong: str) -> None:
         presets.from_assignments([wrong])
 
 
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """By dataset, a few clips of its modalities as its recipe prepares them (videos smaller)."""
+    random, found = np.random.default_rng(0), {}
+    for dataset, modalities in MODALITIES.items():
+        path = tmp_path_factory.mktemp("stores") / dataset
+        with write_store(path, modalities, name=dataset, source="manifest", recipe_digest="") as writer:
+            for clip in range(10):
+                arrays = {
+                    name: random.integers(0, 9, modality.shape or FRAMES[modality.kind]).astype(modality.dtype)
+                    for name, modality in modalities.items()
+                }
+                split = ("train", "train", "train", "val", "test")[clip % 5]
+                writer.add(Clip(str(clip), {"label": str(clip % 2)}, {"split": split}), arrays)
+        found[dataset] = Store.open(path)
+    return found
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_shipped_preset_is_sound(path: Path) -> None:
-    """As far as can be told without its data: each key is a setting and each value fits it."""
-    settings = presets.load(f"{path.parent.name}/{path.stem}")
-    assert tomllib.loads(path.read_text(encoding="utf-8"))
-    fields = Experiment.model_fields
-    assert set(settings) <= set(fields)
-    method = settings.pop("method", {"name": "joint"})
-    method = {"name": method} if isinstance(method, str) else method
-    assert method["name"] in (*METHODS, "uniform")
-    if method["name"] == "uniform":
-        assert method == {"name": "uniform"}
-        assert settings.get("unimodal_losses", "own") == "own"
-    else:
-        METHODS[method["name"]].Config.model_validate(method)
-    for name, config in settings.pop("inputs", {}).items():
-        assert any(
-            _fits(InputConfig, {"kind": kind, **config}) for kind in ("audio", "image", "features", "video", "text")
-        ), name
-    for name, config in settings.pop("encoders", {}).items():
-        kinds = [config["name"]] if "name" in config else ["resnet18", "cnn", "mlp", "transformer"]
-        assert any(_fits(Encoder, {**config, "name": kind}) for kind in kinds), name
-    settings.pop("data", None)
-    for key, value in settings.items():
-        kind: Any = fields[key].annotation
-        if fields[key].metadata and (get_origin(kind) is UnionType or fields[key].discriminator):
-            kind = fields[key]
-        TypeAdapter(kind if key != "modalities" else tuple[str, ...]).validate_python(value)
+def test_every_shipped_preset_resolves_to_what_its_name_says(path: Path, stores: dict[str, Store]) -> None:
+    experiment = resolve(presets.load(f"{path.parent.name}/{path.stem}"), stores[path.parent.name])
+    assert experiment.label == LABELS.get(path.stem, path.stem)
+    assert experiment.modalities == tuple(MODALITIES[path.parent.name])
 
 
-def _fits(kind: Any, value: Any) -> bool:
-    try:
-        TypeAdapter(kind).validate_python(value)
-    except ValueError:
-        return False
-    return True
+@pytest.mark.parametrize("dataset", FOR_EVERY_METHOD)
+def test_every_method_has_a_preset_under_one_protocol(dataset: str, stores: dict[str, Store]) -> None:
+    """Presets of one dataset differ in the method and what belongs to it; uniform-lr in one learning rate besides."""
+    names = {path.stem for path in SHIPPED if path.parent.name == dataset}
+    assert {variant.name.replace("+", "-") for variant in descriptions()} | {"uniform-lr", "protocol"} <= names
+    protocols = {}
+    for name in names:
+        settings = resolve(presets.load(f"{dataset}/{name}"), stores[dataset]).model_dump()
+        for key in ("method", "window", "trace", "unimodal_losses"):
+            del settings[key]
+        if name == "uniform-lr":
+            assert settings["optimizer"].pop("encoder_lr_factor") == 1.5
+            settings["optimizer"]["encoder_lr_factor"] = 1.0
+        if name == "greedy":
+            assert settings.pop("fusion") == {"name": "branches"}
+            settings["fusion"] = {"name": "concat"}
+        protocols[name] = settings
+    assert all(settings == protocols["protocol"] for settings in protocols.values())
+
+
+@pytest.mark.parametrize("dataset", MODALITIES)
+def test_the_encoders_of_a_protocol_take_what_its_inputs_give(dataset: str, stores: dict[str, Store]) -> None:
+    for name in ("joint", "greedy")[: 1 + (dataset in FOR_EVERY_METHOD)]:
+        experiment = resolve(presets.load(f"{dataset}/{name}"), stores[dataset])
+        _, model = build_model(experiment, stores[dataset], torch.device("cpu"))
+        assert model.modalities == experiment.modalities

@@ -58,3 +58,22 @@ def test_every_command_in_the_readme_exists():
             command = command.commands[word]
         options = {name for parameter in command.params for name in parameter.opts}
         assert {word for word in words.split() if word.startswith("--")} <= options, words
+
+
+def test_the_recipe_in_the_readme_is_sound(tmp_path):
+    from inforeg_cli.data.recipe_file import load
+
+    path = tmp_path / "recipe.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[1], encoding="utf-8")
+    kinds = {settings.kind for settings in load(path).modalities.values()}
+    assert kinds == {"audio", "video", "text", "features"}
+
+
+def test_every_dataset_and_method_in_the_readme_exists():
+    from inforeg_cli import paths
+    from inforeg_cli.methods import METHODS
+
+    text = README.read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
+    assert named == {path.parent.name for path in paths.shipped("datasets").glob("*/recipe.toml")}
+    assert all(f"`{name}`" in text for name in [*METHODS, "uniform"])

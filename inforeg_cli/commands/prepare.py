@@ -18,10 +18,11 @@ from inforeg_cli.commands.prepare_output import (
     warn_plainly,
 )
 from inforeg_cli.console import err
-from inforeg_cli.errors import Misuse
+from inforeg_cli.errors import InforegError, Misuse
 
 if TYPE_CHECKING:
     from inforeg_cli.data.plan import Job
+    from inforeg_cli.data.store import Store
 
 
 class Frames(StrEnum):
@@ -129,11 +130,14 @@ def prepare(
     listener = Progress()
     try:
         store, made = prepare_store(job, force=force, listener=listener)
+    except KeyboardInterrupt:
+        err.print("stopped; what is done is kept: the same call goes on from there", markup=False)
+        raise
     finally:
         listener.stop()
     if not made:
         left_out = sum(store.dropped.values())
-        more = f", with {left_out} clips left out; --force tries them again" if left_out else ""
+        more = f", with {left_out:,} clips left out; --force tries them again" if left_out else ""
         err.print(f"{store.name} is prepared already and up to date{more}", markup=False)
     print_store(store, format)
 
@@ -141,7 +145,8 @@ def prepare(
 def _download(job: "Job") -> None:
     from inforeg_cli.data.download import download
     from inforeg_cli.data.plan import raw_folder
-    from inforeg_cli.data.recipe import TableRecipe, load
+    from inforeg_cli.data.recipe import TableRecipe
+    from inforeg_cli.data.recipe_file import load
 
     recipe = load(job.recipe)
     if not isinstance(recipe, TableRecipe):
@@ -154,11 +159,12 @@ def _look(job: "Job", format: options.Format) -> None:
     from inforeg_cli.data.prepare import refuse
     from inforeg_cli.data.space import estimate
 
-    recipe, plan = look(job)
+    recipe, plan = look(job, keep=False)
     print_found(plan)
     for line in plan.warnings.lines():
         warn_plainly(line)
-    if plan.problems or plan.failures:
+    spared = job.allow_missing and all(failure.missing for failure in plan.failures)
+    if plan.problems or (plan.failures and not spared):
         refuse(recipe, plan)
     print_plan(recipe.name, plan, estimate(plan), job.out, format)
 
@@ -166,7 +172,6 @@ def _look(job: "Job", format: options.Format) -> None:
 def _verify(dataset: str, out_dir: Path | None, source: Path | None, workers: int, format: options.Format) -> None:
     """What is prepared under that name, by that recipe or in that folder; and the recordings it is prepared from."""
     from inforeg_cli.data import catalogue
-    from inforeg_cli.data.store import Store
 
     is_file = dataset.endswith(".toml") or Path(dataset).is_file()
     known = None if is_file else catalogue.find(dataset)
@@ -177,16 +182,29 @@ def _verify(dataset: str, out_dir: Path | None, source: Path | None, workers: in
         if _verify_recordings(job, workers) and not (place / "store.json").is_file():
             err.print(f"nothing is prepared yet in {place}", markup=False)
             return
-    store = Store.open(place or known.out)
+    store = _opened(place or known.out)
     store.verify()
     err.print(f"verified: every byte of {store.path} is as it was prepared", markup=False)
     print_store(store, format)
 
 
+def _opened(place: Path) -> "Store":
+    """The store in `place`. That one is damaged is what verifying is to find out: no misuse."""
+    from inforeg_cli.data.store import Store
+
+    try:
+        return Store.open(place)
+    except Misuse as error:
+        if (place / "store.json").is_file():
+            raise InforegError(str(error)) from None
+        raise
+
+
 def _verify_recordings(job: "Job", workers: int) -> bool:
     """Whether there was something to compare the recordings with."""
     from inforeg_cli.data.plan import raw_folder
-    from inforeg_cli.data.recipe import TableRecipe, load
+    from inforeg_cli.data.recipe import TableRecipe
+    from inforeg_cli.data.recipe_file import load
     from inforeg_cli.data.sources import families
 
     recipe = load(job.recipe)

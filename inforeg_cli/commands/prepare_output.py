@@ -1,6 +1,7 @@
 """What `inforeg prepare` prints: the list of datasets, what a look at the raw files found, and what was prepared."""
 
 import shlex
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,25 +40,25 @@ class Progress:
     def sized(self, needed: int, free: int) -> None:
         err.print(f"to write: about {size(needed)}; free on the disk: {size(free)}", markup=False)
 
-    def advanced(self, done: int, total: int, failed: int) -> None:
+    def advanced(self, done: int, total: int, failed: int, what: str = "clips") -> None:
         """Told once at the beginning, with what an earlier call has done."""
         now = time.monotonic()
         if self._done_before is None:
             self._done_before, self._began = done, now
             if err.is_terminal:
-                self._start(total)
+                self._start(total, what)
         seconds = max(now - self._began, 1e-9)
         rate = (done - self._done_before) / seconds
         if self._bar:
-            self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} clips/s", failed=_failed(failed))
+            self._bar.update(self._task, completed=done, rate=f"{rate:,.0f} {what}/s", failed=_failed(failed))
         elif done == total or now - self._told > _QUIET:
             self._told = now
             left = f", {_span((total - done) / rate)} left" if rate and done < total else ""
-            err.print(f"{done:,} of {total:,} clips, {rate:,.0f} clips/s{left}{_failed(failed)}", markup=False)
+            err.print(f"{done:,} of {total:,} {what}, {rate:,.0f} {what}/s{left}{_failed(failed)}", markup=False)
 
     def compared(self, done: int, total: int) -> None:
         """Recordings, with what their publisher records of them."""
-        self.advanced(done, total, 0)
+        self.advanced(done, total, 0, "recordings")
 
     def stop(self) -> None:
         if self._bar:
@@ -65,19 +66,19 @@ class Progress:
         for line in self._plan.warnings.lines() if self._plan else ():
             warn_plainly(line)
 
-    def _start(self, total: int) -> None:
+    def _start(self, total: int, what: str) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("decoding"),
+            TextColumn(what),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}{task.fields[failed]}", markup=False),
             TimeRemainingColumn(),
         )
         self._bar = Bar(*columns, console=err, transient=True)
-        self._task = self._bar.add_task("decoding", total=total, rate="", failed="")
+        self._task = self._bar.add_task(what, total=total, rate="", failed="")
         self._bar.start()
 
 
@@ -120,8 +121,8 @@ def print_list(root: Path, format: Format) -> None:
 
 def print_plan(name: str, plan: "Plan", needed: int, place: Path, format: Format) -> None:
     """What would be prepared; `needed` is the estimated size of the store."""
-    from inforeg_cli.data.recipe import count
     from inforeg_cli.data.writer import counted
+    from inforeg_cli.naming import count
 
     classes, counts = counted(plan.clips, plan.classes)
     described = {
@@ -135,7 +136,11 @@ def print_plan(name: str, plan: "Plan", needed: int, place: Path, format: Format
     }
     _print_description(described, classes, format)
     if format == Format.rich:
-        said = f"dry run: {count(len(plan.clips), 'clip')}, about {size(needed)}, would go to {place}"
+        absent = len({failure.clip.id for failure in plan.failures})
+        less = f", {absent:,} left out" if absent else ""
+        existing = next(folder for folder in (place, *place.parents) if folder.is_dir())
+        room = f"about {size(needed)} of the {size(shutil.disk_usage(existing).free)} that are free"
+        said = f"dry run: {count(len(plan.clips), 'clip')}{less}, {room}, would go to {place}"
         out.print(f"{said}; nothing was written", markup=False)
 
 
@@ -153,7 +158,7 @@ def print_store(store: "Store", format: Format) -> None:
     }
     _print_description(described, {label: store.classes(label) for label in store.label_columns}, format)
     if format == Format.rich:
-        left_out = "".join(f"; left out: {number} for {reason}" for reason, number in store.dropped.items())
+        left_out = "".join(f"; left out: {number:,} for {reason}" for reason, number in store.dropped.items())
         out.print(f"{len(store):,} clips, {size(store.size)}, in {store.path}{left_out}", markup=False)
         out.print(f"digest {store.digest}", markup=False)
         out.print(f"next: inforeg train --dataset {_argument(store)}", markup=False)
@@ -221,7 +226,7 @@ def _print_description(described: dict[str, Any], classes: dict[str, Sequence[st
 
 def _details(entry: dict[str, Any]) -> str:
     """What the numbers mean, as far as a line has room for it."""
-    told = {"sample_rate": "{:,} Hz", "fps": "{:g} frames a second", "vocabulary": "{:,} tokens known"}
+    told = {"sample_rate": "{:,} Hz", "fps": "{:g} fps", "vocabulary": "{:,} tokens known"}
     return "".join(f", {form.format(entry[key])}" for key, form in told.items() if key in entry)
 
 

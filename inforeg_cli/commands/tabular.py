@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inforeg_cli import naming
 from inforeg_cli.commands.options import Format
 from inforeg_cli.console import out
 
@@ -56,12 +57,7 @@ def number(value: int | None) -> str:
 
 def size(value: int | None) -> str:
     """Bytes as people read them; nothing for None."""
-    if value is None:
-        return ""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.1f} {unit}"
-    return f"{value} B"
+    return "" if value is None else naming.size(value)
 
 
 def _print_rich(table: Table) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 from inforeg_cli import console, paths
 from inforeg_cli.data import prepare
 from inforeg_cli.data.plan import Job
-from inforeg_cli.data.recipe import TableRecipe, bad_recipe, count, examine
+from inforeg_cli.data.recipe import TableRecipe
+from inforeg_cli.data.recipe_file import bad_recipe, examine
 from inforeg_cli.data.sources import Plan
 from inforeg_cli.data.store import Store
 from inforeg_cli.errors import Misuse
-from inforeg_cli.naming import nearest
+from inforeg_cli.naming import count, nearest
 
 EMBEDDED = "digits"
 PREPARED, STALE = "prepared", "prepared from another recipe"

@@ -46,6 +46,10 @@ class Packed:
     codec: str
     steps: int | None
 
+    @property
+    def bytes(self) -> int:
+        return self.data.nbytes
+
 
 @dataclass(frozen=True)
 class Task:

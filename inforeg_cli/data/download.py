@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from inforeg_cli import paths
-from inforeg_cli.data.recipe import Recipe, TableRecipe, load
+from inforeg_cli.data.recipe import Recipe, TableRecipe
+from inforeg_cli.data.recipe_file import load
 from inforeg_cli.data.sources.families import how_to_get
 from inforeg_cli.errors import InforegError, Misuse
 

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from inforeg_cli.data.decoding import Decoded, Decoder, Flaw, Task, signature
 from inforeg_cli.data.journal import JOURNAL, Journal
 from inforeg_cli.data.parallel import FEWEST, Crash, ordered_map
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import count
 from inforeg_cli.data.report import unusable, write_report
 from inforeg_cli.data.sources import Clip, Failure, Plan
-from inforeg_cli.data.space import check_space
+from inforeg_cli.data.space import check_space, samples, weigh
 from inforeg_cli.data.splits import report_unlearnable
 from inforeg_cli.data.store import FORMAT_VERSION, Store, work_folder
 from inforeg_cli.data.writer import Entry, described_by, finish, sync
 from inforeg_cli.errors import BadInput, InforegError, Misuse
+from inforeg_cli.naming import count
 
 
 class Listener:
@@ -110,15 +111,20 @@ def _decode(
     failed |= {name for name in tasks.keys() - set(todo) if known[name].flaws}
     if done:
         listener.said(f"going on: {done:,} of {count(len(tasks), 'clip')} were done by an earlier call")
-    if todo:
-        listener.sized(*check_space(plan, out, known, journal.size))
-    listener.advanced(done, len(tasks), len(failed))
     # What lies in no file of its own, such as a row of an array, is sooner written than sent to other processes.
     in_files = any(isinstance(raw, Path) for task in tasks.values() for raw in task.media.values())
-    fewest = FEWEST if in_files else len(todo) + 1
+    # The same workers tell the store's size, where what is done already does not.
+    stored = [record.parts for record in known.values() if record.parts]
+    first = samples(plan) if todo and not stored else []
+    items = [*first, *(tasks[name] for name in todo)]
     setup = Decoder(plan.decoding, plan.modalities)
-    results = ordered_map(decode, [tasks[name] for name in todo], workers, setup, fewest=fewest)
+    results = ordered_map(decode, items, workers, setup, fewest=FEWEST if in_files else len(items) + 1)
     with closing(results):
+        if todo:
+            weighed = (result.packed for result in islice(results, len(first)) if isinstance(result, Decoded))
+            weigh(plan, stored or weighed)
+            listener.sized(*check_space(plan, out, journal.size))
+        listener.advanced(done, len(tasks), len(failed))
         for name, result in zip(todo, results, strict=True):
             if isinstance(result, Crash):
                 flaw = Flaw("+".join(plan.decoding), "decoding crashed the decoder", result.reason, True)
@@ -155,6 +161,7 @@ def _complete(
             kept.append(clip)
             for modality in record.silent:
                 plan.warnings.add(clip.place(modality), "the audio is silent")
+    failures = _once_a_file(failures)
     spared = _spared(failures) if allow_missing else {}
     report = write_report(out, failures)
     journal.close()
@@ -167,6 +174,15 @@ def _complete(
     more = {"classes": plan.classes, "dropped": dict(sorted(dropped.items())), "attachments": plan.attachments}
     finish(work_folder(out), plan.modalities, entries, described, **more)
     (work_folder(out) / JOURNAL).unlink()
+
+
+def _once_a_file(failures: Sequence[Failure]) -> list[Failure]:
+    """A file that holds several modalities of a clip fails once, if it is the same that is wrong with each."""
+    kept: dict[tuple[str, str, str], Failure] = {}
+    for failure in failures:
+        file = failure.clip.named.get(failure.modality) or failure.modality
+        kept.setdefault((failure.clip.id, file, failure.what), failure)
+    return list(kept.values())
 
 
 def _spared(failures: Sequence[Failure]) -> dict[str, Failure]:

@@ -27,7 +27,7 @@ JOURNAL = "journal.jsonl"
 #: Raised when lines mean something else than before.
 _VERSION = 1
 #: Seconds between two hand-overs of lines to the operating system, and of everything to the disk.
-_FLUSH, _SYNC = 0.5, 5.0
+_FLUSH, _SYNC = 0.5, 1.0
 _CHUNK = 8 * 2**20
 
 

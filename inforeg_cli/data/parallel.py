@@ -1,9 +1,10 @@
 """Work in processes or threads, results in order, no more of them in memory than the workers need to be kept busy.
 
 The processes are started afresh, not forked (the parent may have threads), and import only what the function needs.
-Results travel as pickles whose arrays stay outside of them, from the worker's memory through a socket into the parent's.
+Results travel as pickles through a socket; their arrays lie in memory that all processes share.
 """
 
+import gc
 import json
 import os
 import pickle
@@ -11,7 +12,6 @@ import queue
 import selectors
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from inforeg_cli.data.exchange import Places, receive, send
 from inforeg_cli.errors import InforegError
 
 Item = TypeVar("Item")
@@ -39,11 +40,10 @@ _PATIENCE = 5.0
 #: What a worker runs. It finds modules where the parent does, which a test or a script may have told it by hand.
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from inforeg_cli.data.parallel import serve; serve(int(sys.argv[2]))"
+    "from inforeg_cli.data.parallel import serve; serve(*map(int, sys.argv[2:]))"
 )
 #: One core each: several processes with as many threads as there are cores would only be in each other's way.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_SIZES = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,10 @@ def ordered_map(
     The function is found in them by its name, and gets `initial` once. One that dies costs the item that it was working
     on; the others go on. An exception of the function is raised here. Where the consumer stops, or this process dies,
     the workers end. With fewer than `fewest` items all is computed in this process, where an item may not crash.
+
+    A result's arrays lie where those of a later one will: they are good until the next result is asked for.
     """
-    if len(items) < fewest:
+    if len(items) < max(fewest, 1):
         return (function(initial, item) for item in items)
     return _spread(pickle.dumps((function, initial)), items, min(workers, len(items)))
 
@@ -90,9 +92,10 @@ def threaded_map(function: Callable[[Item], Result], items: Iterable[Item], work
 
 
 def _spread(setup: bytes, items: Sequence[Item], workers: int) -> Iterator[Any]:
-    crew = [_Worker(setup) for _ in range(workers)]
     waiting: dict[int, tuple[Any, int]] = {}
     turn = begun = 0
+    places = Places.of(workers * _AHEAD)
+    crew = [_Worker(setup, places) for _ in range(workers)]
     try:
         while turn < len(items):
             limit = min(len(items), turn + workers * _AHEAD)
@@ -115,7 +118,7 @@ def _spread(setup: bytes, items: Sequence[Item], workers: int) -> Iterator[Any]:
                     raise InforegError(f"a worker process could not be started ({reason})")
                 lost, *left = worker.held
                 waiting[lost] = (Crash(reason), 0)
-                crew[crew.index(worker)] = successor = _Worker(setup)
+                crew[crew.index(worker)] = successor = _Worker(setup, places)
                 for index in left:
                     successor.send(index, items[index])
         for worker in crew:
@@ -125,6 +128,7 @@ def _spread(setup: bytes, items: Sequence[Item], workers: int) -> Iterator[Any]:
     finally:
         for worker in crew:
             worker.end(0)
+        places.close()
 
 
 def _readable(workers: Sequence["_Worker"]) -> list["_Worker"]:
@@ -138,16 +142,18 @@ def _readable(workers: Sequence["_Worker"]) -> list["_Worker"]:
 class _Worker:
     """A process, its end of a socket, and the items in its hands, oldest first."""
 
-    def __init__(self, setup: bytes):
+    def __init__(self, setup: bytes, places: Places):
+        self._places = places
         self.connection, theirs = socket.socketpair()
         self.held: deque[int] = deque()
         self.ready = False
         with theirs:
+            descriptors = [theirs.fileno(), *places.descriptors]
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _START, json.dumps(sys.path), str(theirs.fileno())],
+                [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, descriptors)],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a decoder prints is no output of the command
-                pass_fds=[theirs.fileno()],
+                pass_fds=descriptors,
                 env={**os.environ, **_ONE_THREAD},
                 process_group=0,  # Ctrl-C in a terminal is for the parent, which ends its workers
             )
@@ -155,12 +161,12 @@ class _Worker:
 
     def send(self, index: int, item: Any) -> None:
         self.held.append(index)
-        self._send(item)
+        self._send((index, item))
 
     def receive(self) -> dict[int, tuple[Any, int]] | None:
         """The oldest item's result and its bytes; nothing from one that has just started; None from a dead one."""
         try:
-            (failed, result), size = _receive(self.connection)
+            (failed, result), size = receive(self.connection, self._places[self.held[0]] if self.held else None)
         except (EOFError, ConnectionError):
             return None
         if failed:
@@ -183,63 +189,33 @@ class _Worker:
 
     def _send(self, item: Any) -> None:
         with suppress(ConnectionError):  # of a dead one `receive` tells
-            _send(self.connection, item)
+            send(self.connection, item)
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, *memory: int) -> None:
     """A worker's life: once the parent's end of the socket is closed, for whatever reason, it is over."""
-    connection = socket.socket(fileno=descriptor)
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    connection, places = socket.socket(fileno=descriptor), Places(memory)
+    tasks: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
     try:
-        function, initial = pickle.loads(_receive(connection)[0])
+        function, initial = pickle.loads(receive(connection)[0])
+        gc.freeze()  # what was imported need not be looked through again and again
         # A thread takes in what is sent, so that the parent is never stuck with a task while this sends a result.
         threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
-        answer: tuple[bool, Any] = (False, None)
+        index, answer = 0, (False, None)
         while True:
-            _send(connection, answer)
-            task = tasks.get()
+            send(connection, answer, places[index])
+            index, item = tasks.get()
             try:
-                answer = (False, function(initial, task))
+                answer = (False, function(initial, item))
             except Exception:
                 answer = (True, traceback.format_exc())
     except (EOFError, ConnectionError):
         os._exit(0)
 
 
-def _listen(connection: socket.socket, tasks: "queue.SimpleQueue[Any]") -> None:
+def _listen(connection: socket.socket, tasks: "queue.SimpleQueue[tuple[int, Any]]") -> None:
     try:
         while True:
-            tasks.put(_receive(connection)[0])
+            tasks.put(receive(connection)[0])
     except (EOFError, ConnectionError):
         os._exit(0)
-
-
-def _send(connection: socket.socket, value: Any) -> None:
-    """Length of the pickle and number of arrays; length of each array; the pickle; the arrays."""
-    buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-    raw = [buffer.raw() for buffer in buffers]
-    lengths = struct.pack(f"<{len(raw)}Q", *(view.nbytes for view in raw))
-    connection.sendall(_SIZES.pack(len(head), len(raw)) + lengths + head)
-    for view in raw:
-        connection.sendall(view)
-
-
-def _receive(connection: socket.socket) -> tuple[Any, int]:
-    """What was sent, and its bytes. Raises EOFError where the other end is closed."""
-    head, number = _SIZES.unpack(_exactly(connection, _SIZES.size))
-    lengths = struct.unpack(f"<{number}Q", _exactly(connection, 8 * number))
-    pickled = _exactly(connection, head)
-    buffers = [_exactly(connection, length) for length in lengths]
-    return pickle.loads(pickled, buffers=buffers), head + sum(lengths)
-
-
-def _exactly(connection: socket.socket, length: int) -> bytearray:
-    data = bytearray(length)
-    view = memoryview(data)
-    while view:
-        received = connection.recv_into(view, 0, socket.MSG_WAITALL)
-        if not received:
-            raise EOFError
-        view = view[received:]
-    return data

@@ -8,14 +8,15 @@ from pathlib import Path
 from inforeg_cli.data import media
 from inforeg_cli.data.kinds import VideoSettings
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import ManifestRecipe, Recipe, TableRecipe, bad_recipe, count, examine
-from inforeg_cli.data.sources import Clip, Failure, Plan, Scan, digits, families
+from inforeg_cli.data.recipe import ManifestRecipe, Recipe, TableRecipe
+from inforeg_cli.data.recipe_file import bad_recipe, examine
+from inforeg_cli.data.sources import Clip, Failure, Plan, Scan, digits, families, lists
 from inforeg_cli.data.sources.located import Located, locate
 from inforeg_cli.data.sources.table import Row, Table
 from inforeg_cli.data.splits import complete, nearest_split, report_unlearnable, shared_groups, split_name
 from inforeg_cli.data.store import RAW, SPLITS
 from inforeg_cli.errors import BadInput, Misuse
-from inforeg_cli.naming import nearest
+from inforeg_cli.naming import count, nearest
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,16 @@ class Job:
     allow_missing: bool = False
 
 
-def look(job: Job) -> tuple[Recipe, Plan]:
+def look(job: Job, *, keep: bool = True) -> tuple[Recipe, Plan]:
     """What would be prepared and what is wrong, from the recipe, the lists and the files' headers alone.
 
+    With `keep`, published lists that were fetched or given are kept for the next look; nothing else is written.
     Raises BadInput or Misuse where the recipe or the lists cannot be read at all.
     """
     recipe, problems = recipe_of(job)
     if recipe is None:
         raise bad_recipe(job.recipe, problems)
     if not isinstance(recipe, TableRecipe):
-        if job.source is not None:
-            raise Misuse(f"{recipe.name} is embedded and needs no raw files: leave --source out")
         return recipe, digits.look(recipe)
     try:
         scanned = families.scan(recipe, raw_folder(job, recipe), job.splits)
@@ -58,14 +58,23 @@ def look(job: Job) -> tuple[Recipe, Plan]:
         if problems:
             raise BadInput(f"{job.recipe}: the recipe and the manifest", [*problems.lines(), str(error)]) from None
         raise
+    if keep:
+        lists.keep(scanned.keep, scanned.warnings)
     plan = _plan(recipe, scanned, job.workers)
     plan.problems.extend(problems)
     return recipe, plan
 
 
 def recipe_of(job: Job) -> tuple[Recipe | None, Problems]:
-    """The job's recipe as `examine` finds it, with its own codec for frames."""
+    """The job's recipe as `examine` finds it, with its own codec for frames.
+
+    Raises Misuse where the job asks for what the recipe has no use for.
+    """
     recipe, problems = examine(job.recipe)
+    if recipe is not None and not isinstance(recipe, TableRecipe):
+        for option, given in (("--source", job.source), ("--splits", job.splits)):
+            if given is not None:
+                raise Misuse(f"{recipe.name} is embedded and needs no raw files: leave {option} out")
     if job.frames is not None and recipe is not None:
         if not isinstance(recipe, TableRecipe):
             raise Misuse(f"--frames {job.frames}: {recipe.name} has no modality of kind 'video'")

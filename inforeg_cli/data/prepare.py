@@ -34,6 +34,9 @@ def prepare(job: Job, *, force: bool = False, listener: Listener | None = None) 
     try:
         if not force and (store := _standing(job, listener)):
             return store, False
+        recipe, _ = recipe_of(job)
+        if isinstance(recipe, TableRecipe):
+            families.require(recipe, raw_folder(job, recipe))  # before anything is made
         job.out.parent.mkdir(parents=True, exist_ok=True)
         with _interruptible(), _alone(job.out, listener):
             # Another process may have made it while this one waited.
@@ -66,6 +69,8 @@ def _standing(job: Job, listener: Listener) -> Store | None:
         _check_own(job.out)
         listener.said(f"preparing anew: {error}")
         return None
+    if job.frames is None and store.frames and isinstance(recipe, TableRecipe):
+        recipe = recipe.with_frames(store.frames)  # who does not say how frames shall lie takes them as they do
     if (store.name, store.recipe_digest) != (recipe.name, recipe.digest):
         changed = "recipe"
     elif isinstance(recipe, TableRecipe) and _inputs_changed(recipe, job, store):

@@ -29,7 +29,7 @@ class Problems:
         return [
             _single(what, *every[0])
             if len(every) == 1
-            else f"{len(every)} times: {what}: {'; '.join(where for where, _ in every[:_EXAMPLES])}"
+            else f"{len(every):,} times: {what}: {'; '.join(where for where, _ in every[:_EXAMPLES])}"
             + ("; ..." if len(every) > _EXAMPLES else "")
             for what, every in self._found.items()
         ]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import count
 from inforeg_cli.data.sources import Failure
 from inforeg_cli.errors import MOST_LINES, BadInput
 from inforeg_cli.files import write_atomically
+from inforeg_cli.naming import count
 
 _NAME, _PREPARED = "prepare-report.csv", "prepared"
 

@@ -1,68 +1,67 @@
 """How many bytes a store will have, and whether the disk has room for them."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from inforeg_cli.data import decoding
-from inforeg_cli.data.decoding import Decoded, Decoder, Task
-from inforeg_cli.data.journal import Record
+from inforeg_cli.data.decoding import Decoded, Decoder, Packed, Task, decode
 from inforeg_cli.data.parallel import FEWEST, ordered_map
 from inforeg_cli.data.sources import Plan
 from inforeg_cli.data.store import RAW
+from inforeg_cli.data.writer import Part
 from inforeg_cli.errors import InforegError
+from inforeg_cli.naming import size
 
 #: Clips that are decoded to know the size of the others.
 _SAMPLES = 6
 
 
-def estimate(plan: Plan, decode: Callable[[Decoder, Task], Decoded] = decoding.decode) -> int:
+def estimate(plan: Plan) -> int:
     """Bytes of the store that the plan will make: exact for fixed shapes, for the others from a few clips that are
     decoded for it, once a plan."""
     if plan.size is None:
-        plan.size = len(plan.clips) * (_fixed(plan) + round(_mean_of_samples(plan, decode)))
+        # What may crash a decoder is decoded in a process of its own, where starting one is worth while.
+        fewest = FEWEST if len(plan.clips) < FEWEST else 0
+        setup = Decoder(plan.decoding, plan.modalities)
+        results = ordered_map(decode, samples(plan), 1, setup, fewest=fewest)
+        weigh(plan, (result.packed for result in results if isinstance(result, Decoded)))
     return plan.size
 
 
-def check_space(plan: Plan, out: Path, records: Mapping[str, Record], held: int) -> tuple[int, int]:
+def samples(plan: Plan) -> list[Task]:
+    """A few clips, with no more of them than has no fixed shape, that tell the size of the others; none where it is
+    known."""
+    varying = _varying(plan)
+    if plan.size is not None or not varying or not plan.clips:
+        return []
+    chosen = np.linspace(0, len(plan.clips) - 1, _SAMPLES).round().astype(int)
+    clips = [plan.clips[index] for index in sorted(set(chosen.tolist()))]
+    return [Task({name: clip.media[name] for name in varying}, clip.named) for clip in clips]
+
+
+def weigh(plan: Plan, clips: Iterable[Mapping[str, Packed | Part]]) -> None:
+    """Estimate the store's size, where that is still to be done, from these clips of it; empty ones failed."""
+    if plan.size is None:
+        varying = _varying(plan)
+        sizes = [sum(clip[name].bytes for name in varying) for clip in clips if clip]
+        fixed = sum(modality.clip_bytes for modality in plan.modalities.values() if modality.shape is not None)
+        plan.size = len(plan.clips) * (fixed + round(sum(sizes) / max(len(sizes), 1)))
+
+
+def check_space(plan: Plan, out: Path, held: int) -> tuple[int, int]:
     """Bytes still to be written beside the `held` ones, and those that the disk has free.
 
-    Raises InforegError where that is not enough. The records of clips that are done already tell the size of the others.
+    Raises InforegError where that is not enough.
     """
-    varying = _varying(plan)
-    known = [sum(record.parts[name].bytes for name in varying) for record in records.values() if record.parts]
-    if known and plan.size is None:
-        plan.size = len(plan.clips) * (_fixed(plan) + round(sum(known) / len(known)))
     needed, free = estimate(plan) - held, shutil.disk_usage(out.parent).free
     if needed > free:
         frames = any(modality.kind == "video" and modality.codec == RAW for modality in plan.modalities.values())
         hint = "; with --frames jpeg video frames take about a tenth" if frames else ""
-        raise InforegError(
-            f"{out} would need {needed / 1e9:.1f} GB more, and the disk has {free / 1e9:.1f} GB left{hint}"
-        )
+        raise InforegError(f"{out} would need {size(needed)} more, and the disk has {size(free)} left{hint}")
     return max(needed, 0), free
 
 
 def _varying(plan: Plan) -> list[str]:
     return [name for name, modality in plan.modalities.items() if modality.shape is None]
-
-
-def _fixed(plan: Plan) -> int:
-    return sum(modality.clip_bytes for modality in plan.modalities.values() if modality.shape is not None)
-
-
-def _mean_of_samples(plan: Plan, decode: Callable[[Decoder, Task], Decoded]) -> float:
-    varying = _varying(plan)
-    if not varying or not plan.clips:
-        return 0.0
-    chosen = np.linspace(0, len(plan.clips) - 1, _SAMPLES).round().astype(int)
-    clips = [plan.clips[index] for index in sorted(set(chosen.tolist()))]
-    tasks = [Task({name: clip.media[name] for name in varying}, clip.named) for clip in clips]
-    # What may crash a decoder is decoded in a process of its own, where starting one is worth while.
-    fewest = FEWEST if len(plan.clips) < FEWEST else 0
-    decoded = ordered_map(decode, tasks, 1, Decoder(plan.decoding, plan.modalities), fewest=fewest)
-    found = [result for result in decoded if isinstance(result, Decoded) and not result.flaws]
-    sizes = [sum(packed.data.nbytes for packed in result.packed.values()) for result in found]
-    return sum(sizes) / len(sizes) if sizes else 0.0

@@ -17,6 +17,7 @@ from inforeg_cli.engine import checkpoint
 from inforeg_cli.engine.device import set_deterministic
 from inforeg_cli.engine.fit import Rows, Training
 from inforeg_cli.engine.guard import Stopped, StopRequest
+from inforeg_cli.engine.services import training_splits
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.progress import Silent
 from inforeg_cli.resolve import restored
@@ -121,6 +122,7 @@ def resume(folder: RunFolder) -> tuple[Experiment, str | None]:
 
 def _description(experiment: Experiment, store: Store, run_id: str, preset: str | None) -> dict[str, Any]:
     scheme, label = experiment.data.scheme, experiment.data.label
+    held_out = training_splits(experiment, store).get("held_out")
     return {
         "id": run_id,
         "label": experiment.label,
@@ -135,6 +137,8 @@ def _description(experiment: Experiment, store: Store, run_id: str, preset: str 
             "label": label,
             "classes": list(store.classes(label)),
             "counts": {split: len(store.split(scheme, split)) for split in ("train", "val", "test")},
+            # Of the train clips: those that the method sets aside and does not train on.
+            "held_out": 0 if held_out is None else len(held_out),
         },
         "experiment": experiment.model_dump(mode="json"),
     }

@@ -16,8 +16,9 @@ from inforeg_cli.data.splits import carve, shared_groups
 from inforeg_cli.data.store import Store
 from inforeg_cli.engine.build import build_model
 from inforeg_cli.engine.evaluate import predict
-from inforeg_cli.engine.guard import Stopped
+from inforeg_cli.engine.guard import Diverged, Stopped
 from inforeg_cli.engine.loop import Loop
+from inforeg_cli.errors import Misuse
 from inforeg_cli.methods import Joint
 from inforeg_cli.models.fusion import Concat, build_fusion
 from inforeg_cli.models.late_fusion import LateFusion
@@ -31,7 +32,8 @@ HELD_OUT = 0.1
 
 def training_splits(experiment: Experiment, store: Store) -> dict[str, np.ndarray]:
     """The clips of train, val and test, ascending; where the method needs it, ``held_out`` is taken out of train:
-    stratified by class, and by whole groups where the scheme keeps groups together."""
+    stratified by class, and by whole groups where the scheme keeps groups together. Raises Misuse where train cannot
+    spare a clip."""
     scheme, label = experiment.data.scheme, experiment.data.label
     splits = {name: store.split(scheme, name) for name in ("train", "val", "test")}
     if "held out" not in experiment.method.requires or experiment.is_baseline:
@@ -45,6 +47,12 @@ def training_splits(experiment: Experiment, store: Store) -> dict[str, np.ndarra
             groups = [str(group) for group in store.groups[train]]
     keys = [str(key) for key in store.ids[train]]
     taken = carve(list(store.labels(label)[train]), groups, HELD_OUT, store.splits_seed, keys)
+    if not taken.any():
+        what = "all its clips belong to too few groups" if groups else "no class has two clips"
+        raise Misuse(
+            f"method '{experiment.method.name}' holds out a part of train, which the scheme '{scheme}' of {store.name} "
+            f"cannot spare: {what}"
+        )
     return {**splits, "train": train[~taken], "held_out": train[taken]}
 
 
@@ -77,11 +85,13 @@ class Probing:
         loop, train = self._loop, self._splits["train"]
         order = seeds.permutation(len(train), loop.experiment.seed, "features")
         chosen = torch.from_numpy(train)[order[: max(1, math.floor(share * len(train)))]]
+        was_training = loop.model.training
         loop.model.eval()
         found = []
         for batch in loop.clips.batches(chosen, loop.experiment.batch_size):
             features = loop.model.encode(batch.inputs, batch.lengths)
             found.append(({name: value.float() for name, value in features.items()}, batch.target))
+        loop.model.train(was_training)
         names = found[0][0]
         return {name: torch.cat([part[name] for part, _ in found]) for name in names}, torch.cat([y for _, y in found])
 
@@ -95,19 +105,22 @@ class Probing:
         if self._current is not None:
             before = self._current["before"]
             loop.load_state_dict(self._current["loop"])
-        self._said(f"probing {branch or 'all modalities'} alone: {last - loop.epoch} epochs")
+        what = branch or "all modalities"
+        self._said(f"probing {what} alone, epochs {loop.epoch} to {last - 1}")
         before = before or self._losses(loop)
+        after = [math.nan, math.nan]  # what a branch has that diverges
         try:
             while loop.epoch < last:
-                self._current = {"before": before, "loop": loop.state_dict()}
                 loop.train_epoch(Silent())
                 loop.close_epoch(dict.fromkeys(loop.history, 0.0))
                 self._current = {"before": before, "loop": loop.state_dict()}
                 self._save()
+            after = self._losses(loop)
         except Stopped:
             self._current = {"before": before, "loop": loop.state_dict()}
             raise
-        after = self._losses(loop)
+        except Diverged:
+            self._said(f"{what} alone diverged")
         curve = Curve(before[0], before[1], after[0], after[1])
         self._done.append(asdict(curve))
         self._current = None

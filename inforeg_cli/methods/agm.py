@@ -1,16 +1,16 @@
 """AGM: adaptive gradient modulation by Shapley values (Li et al., "Boosting Multi-modal Model Performance with Adaptive
 Gradient Modulation", ICCV 2023)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from inforeg_cli.methods.base import Method, Options
+from inforeg_cli.errors import Misuse
+from inforeg_cli.methods.base import Method, Options, option
 from inforeg_cli.numerics import shapley
 from inforeg_cli.step import Outputs, Step
 
@@ -28,10 +28,24 @@ class AGM(Method):
     leaves [-1, 1], is off; there is no pass of the empty set, which the released code makes and does not use.
     """
 
+    paper = "https://arxiv.org/abs/2308.07686"
+    changes = (
+        "forward: logits of every subset of modalities; gradient: what arrives at each one's Shapley value, scaled"
+    )
+    cost = "2 forwards, 2 backwards, and one clip of zeros through each encoder; the fusion 2^M - 1 times"
+    equations = (shapley.coefficients, shapley.response_losses, shapley.discrepancies, shapley.kappa, shapley.upstream)
+
     class Config(Options):
         name: Literal["agm"] = "agm"
-        alpha: float = Field(1.0, ge=0)
-        clip: float | None = Field(None, gt=0)
+        alpha: float = option(
+            1.0, "how sharply gradients are scaled", "the released code's default; its author took 1.5 on CREMA-D", ge=0
+        )
+        clip: float | None = option(
+            None,
+            "the norm to which gradients are clipped where a fusion weight's leave [-1, 1]",
+            "ours: off; the released code clips to 1, for UR-FUNNY to 5",
+            gt=0,
+        )
 
         @property
         def requires(self) -> frozenset[str]:
@@ -39,18 +53,19 @@ class AGM(Method):
 
     def setup(self, parameters: Mapping[str, Sequence[Parameter]], **required: Any) -> None:
         super().setup(parameters, **required)
-        first = next(iter(self.parameters.values()))[0]
+        if self.config.clip is not None and not required.get("everything"):
+            raise Misuse("agm clips the gradient of all parameters: call setup(parameters, everything=..., fusion=...)")
+        first = next(parameter for group in self.parameters.values() for parameter in group)
+        wide = {"dtype": torch.promote_types(first.dtype, torch.float32), "device": first.device}
         self._subsets = shapley.subsets(len(parameters))[:-1]
-        self._coefficients = shapley.coefficients(len(parameters), device=first.device)
-        self._running = torch.zeros(len(parameters), device=first.device)
-        self._count = torch.zeros((), device=first.device)
-        self._partial: list[Tensor] = []
+        self._coefficients = shapley.coefficients(len(parameters), **wide)
+        self._running = torch.zeros(len(parameters), **wide)
+        self._count = torch.zeros((), **wide)
+        self._partial: list[Tensor] = []  # f(S) of all subsets but the full one, within a step
         self._clipped: Sequence[Parameter] = required.get("everything", ())
-        self._watched: Sequence[Parameter] = required.get("fusion", ())
+        self._watched = [parameter for parameter in required.get("fusion", ()) if parameter.ndim >= 2]
 
-    def forward(
-        self, model: Callable[..., Outputs], inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
-    ) -> Outputs:
+    def forward(self, model: nn.Module, inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Outputs:
         """The model has ``encode(inputs, lengths)``, giving features by modality, and ``join(features)``."""
         outputs = model(inputs, lengths)
         names = list(self.parameters)
@@ -72,41 +87,43 @@ class AGM(Method):
         responses = shapley.values(torch.stack([*partial, fused]).detach(), self._coefficients)
         scores = step.mean(shapley.response_losses(responses, step.target))
         kappa = shapley.kappa(scores, self._running, self.config.alpha)
-        self._count += 1
-        self._running += (scores - self._running) / self._count
+        self._count = self._count + 1
+        self._running = self._running + (scores - self._running) / self._count
         (arriving,) = torch.autograd.grad(step.losses.fused, fused, retain_graph=True)
-        factors = shapley.upstream(kappa, self._coefficients).to(arriving.dtype)
-        roots, gradients = [*partial, fused], [factor * arriving for factor in factors.unbind()]
-        for loss in step.losses.unimodal.values():
-            roots.append(loss)
-            gradients.append(torch.ones_like(loss))
-        torch.autograd.backward(roots, gradients)
+        wide = arriving.to(self._coefficients.dtype)  # in half precision a factor would lose its digits
+        factors = shapley.upstream(kappa, self._coefficients).unbind()
+        roots = [(f, (factor * wide).to(f.dtype)) for f, factor in zip([*partial, fused], factors, strict=True)]
+        roots += [(loss, torch.ones_like(loss)) for loss in step.losses.unimodal.values()]
+        torch.autograd.backward(*zip(*roots, strict=True))
         self._partial = []
         self.tally(coefficient=kappa, score=scores, regulated=(kappa != 1).to(kappa))
 
     @torch.no_grad()
     def adjust(self, step: Step) -> None:
-        if self.config.clip is None:
+        watched = [parameter.grad for parameter in self._watched if parameter.grad is not None]
+        if self.config.clip is None or not watched:
             return
-        gradients = [p.grad for p in self._clipped if p.grad is not None]
-        norm = torch.stack(torch._foreach_norm(gradients, dtype=torch.float32)).norm()
-        largest = torch.stack([p.grad.abs().max() for p in self._watched if p.grad is not None]).max()
+        gradients = [parameter.grad for parameter in self._clipped if parameter.grad is not None]
+        norm = torch.stack(torch._foreach_norm(gradients, dtype=self._coefficients.dtype)).norm()
+        largest = torch.stack([gradient.abs().max() for gradient in watched]).max()
         factor = torch.where(largest > 1, (self.config.clip / (norm + 1e-6)).clamp(max=1), 1.0)
         torch._foreach_mul_(gradients, factor)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "running": self._running.clone(), "count": self._count.clone()}
+        return {**super().state_dict(), "running": self._running, "count": self._count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self._running, self._count = state["running"].clone(), state["count"].clone()
+        self._running, self._count = state["running"], state["count"]
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
+    """Eval mode inside; afterwards every module is as it was, those that somebody keeps in eval mode, too."""
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True

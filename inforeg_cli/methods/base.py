@@ -1,14 +1,21 @@
 """What a method is: a few hooks around the training step, whose defaults are joint training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import Parameter
 
+from inforeg_cli.errors import Misuse
 from inforeg_cli.settings import Settings
-from inforeg_cli.step import Epoch, Outputs, Step
+from inforeg_cli.step import Epoch, Outputs, Services, Step
+
+
+def option(default: Any, meaning: str, source: str, **bounds: Any) -> Any:
+    """A field of a method's options: what it means and where its default comes from; `bounds` are those of pydantic."""
+    return Field(default, description=meaning, json_schema_extra={"source": source}, **bounds)
 
 
 class Options(Settings):
@@ -45,6 +52,12 @@ class Method:
     """
 
     Config: ClassVar[type[Options]] = Options
+    #: For people: where the paper is; what of training is changed (loss, gradient, forward, schedule), and how; what a
+    #: step and a training cost; and the functions in which the equations stand.
+    paper: ClassVar[str | None] = None
+    changes: ClassVar[str] = "nothing"
+    cost: ClassVar[str] = "1 forward, 1 backward"
+    equations: ClassVar[tuple[Callable[..., Any], ...]] = ()
 
     #: Raised when the method's numbers would change: part of a run's id.
     version: ClassVar[int] = 1
@@ -79,7 +92,7 @@ class Method:
     def forward(
         self, model: Callable[..., Outputs], inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
     ) -> Outputs:
-        """The model on a batch."""
+        """The model, in training mode, on a batch."""
         return model(inputs, lengths)
 
     def objective(self, step: Step) -> Tensor:
@@ -119,6 +132,21 @@ class Method:
         first = next(iter(values.values()))
         for name, value in {"steps": torch.ones_like(first), **values}.items():
             self._tally[name] = self._tally[name] + value if name in self._tally else value.clone()
+
+
+def services_of(epoch: Epoch, why: str) -> Services:
+    """What the loop offers a method before an epoch; Misuse where a loop of one's own offers nothing."""
+    if epoch.services is None:
+        raise Misuse(f"{why}: give Epoch(..., services=...) an object with the methods of inforeg_cli.step.Services")
+    return epoch.services
+
+
+def unimodal_losses(step: Step, modalities: Iterable[str], why: str) -> list[Tensor]:
+    """The modalities' own losses in this order; Misuse where the loop computes none."""
+    losses = {} if step.losses is None else step.losses.unimodal
+    if missing := [name for name in modalities if name not in losses]:
+        raise Misuse(f"{why}: give Step.losses.unimodal a loss for {', '.join(missing)}")
+    return [losses[name] for name in modalities]
 
 
 def true_class_log_probabilities(step: Step, modalities: Sequence[str]) -> Tensor:

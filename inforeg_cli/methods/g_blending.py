@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn import Parameter
 
 from inforeg_cli.errors import Misuse
-from inforeg_cli.methods.base import Method, Options
+from inforeg_cli.methods.base import Method, Options, option, services_of, unimodal_losses
 from inforeg_cli.numerics.blending import blending_weights
 from inforeg_cli.step import Epoch, Step
 
@@ -36,11 +36,20 @@ class GBlending(Method):
     A tenth of train is held out from the training and its probes. Weights sum to 1 (to 2 in the paper's proposition).
     """
 
+    paper = "https://arxiv.org/abs/1905.12681"
+    changes = "loss: fused and unimodal losses weighted; schedule: probes of each branch alone come first"
+    cost = "1 forward, 1 backward; probes train everything once more together, and each modality alone"
+    equations = (blending_weights,)
+
     class Config(Options):
         name: Literal["g-blending"] = "g-blending"
-        estimate: Literal["offline", "online"] = "offline"
-        super_epoch: PositiveInt = 10
-        weights: dict[str, NonNegativeFloat] | None = Field(None)
+        estimate: Literal["offline", "online"] = option(
+            "offline", "weights once, before the training, or every super-epoch anew", "ours: the paper has both"
+        )
+        super_epoch: PositiveInt = option(10, "epochs between two online estimates", "BalanceBenchmark")
+        weights: dict[str, NonNegativeFloat] | None = option(
+            None, "given, by modality and 'fused', in place of estimates", "the paper estimates them"
+        )
 
         @property
         def requires(self) -> frozenset[str]:
@@ -69,32 +78,50 @@ class GBlending(Method):
 
     def setup(self, parameters: Mapping[str, Sequence[Parameter]], **required: Any) -> None:
         super().setup(parameters, **required)
-        self._device = next(iter(self.parameters.values()))[0].device
-        self._weights = torch.zeros(0)
-        self._since = 0  # the epoch before which the weights were found
-        if self.config.weights and len(parameters) > 1:
-            given = torch.tensor([self.config.weights[name] for name in [*parameters, FUSED]], device=self._device)
-            self._weights = given / given.sum()
+        self._device = next(parameter.device for group in self.parameters.values() for parameter in group)
+        self._weights = torch.zeros(0)  # of every modality, then of the fused loss
+        self._since = 0  # the epoch before which they were found
+        if len(parameters) > 1:
+            self.check(self.config, list(parameters))
+            given = self.config.weights
+        else:  # one modality alone trains jointly
+            given = dict.fromkeys(parameters, 0.0) | {FUSED: 1.0}
+        if given is not None:
+            weights = torch.tensor([given[name] for name in [*parameters, FUSED]], device=self._device)
+            self._weights = weights / weights.sum()
+        self._given = given is not None
 
     def epoch_start(self, epoch: Epoch) -> None:
         super().epoch_start(epoch)
+        if epoch.open and self._due(epoch.index):
+            self._weights, self._since = self._estimated(epoch).to(self._device), epoch.index
+
+    def _due(self, epoch: int) -> bool:
+        if self._given:
+            return False
         online = self.config.estimate == "online"
-        due = not len(self._weights) or (online and epoch.index - self._since >= self.config.super_epoch)
-        if not epoch.open or not due or (self.config.weights and len(self._weights)):
-            return
+        return not len(self._weights) or (online and epoch - self._since >= self.config.super_epoch)
+
+    def _estimated(self, epoch: Epoch) -> Tensor:
+        services = services_of(epoch, "g-blending finds its weights by probes (or is given method.weights)")
+        online = self.config.estimate == "online"
         epochs = self.config.super_epoch if online else None
-        curves = [epoch.services.probe(branch, epochs, afresh=not online) for branch in [*self.parameters, None]]
+        curves = [services.probe(branch, epochs, afresh=not online) for branch in [*self.parameters, None]]
         losses = torch.tensor(
             [(c.train_before, c.held_out_before, c.train_after, c.held_out_after) for c in curves], dtype=torch.float64
         )
-        self._weights = blending_weights(*losses.unbind(dim=1)).float().to(self._device)
-        self._since = epoch.index
+        return blending_weights(*losses.unbind(dim=1)).float()
 
     def objective(self, step: Step) -> Tensor:
-        *own, fused = self._weights.unbind()
-        self.tally(weight=self._weights[:-1], regulated=torch.ones_like(self._weights[:-1]))
-        unimodal = (weight * step.losses.unimodal[name] for weight, name in zip(own, self.parameters, strict=True))
-        return sum(unimodal, fused * step.losses.fused)
+        losses = unimodal_losses(step, self.parameters, "g-blending weighs a loss a modality")
+        own, fused = self._weights[:-1], self._weights[-1]
+        self.tally(weight=own, regulated=((own > 0) | (fused != 1)).to(own))
+        weighted = (weight * loss for weight, loss in zip(own.unbind(), losses, strict=True))
+        return sum(weighted, fused * step.losses.fused)
+
+    def diagnostics(self) -> dict[str, float]:
+        found = super().diagnostics()
+        return {**found, f"weight.{FUSED}": float(self._weights[-1])} if found else found
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "weights": self._weights, "since": self._since}

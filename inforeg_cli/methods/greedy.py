@@ -5,45 +5,56 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn import Parameter
 
-from inforeg_cli.methods.base import Method, Options
+from inforeg_cli.errors import Misuse
+from inforeg_cli.methods.base import Method, Options, option, unimodal_losses
 from inforeg_cli.numerics import speeds
 from inforeg_cli.numerics.speeds import Curation
 from inforeg_cli.seeds import generator
-from inforeg_cli.step import Outputs, Step
+from inforeg_cli.step import Epoch, Outputs, Step
 
 
 class Branches(Method):
     """Trains the sum of the own heads' losses; the fused logits, their mean, only predict."""
 
     def objective(self, step: Step) -> Tensor:
-        return sum(step.losses.unimodal.values())
+        return sum(unimodal_losses(step, step.outputs.shares, "greedy trains a head a modality"))
 
 
 class Greedy(Method):
     """Encoders that exchange through MMTM blocks. Where a modality learns faster from the others than they do from it,
     it is given the running means of its gates for `curation` steps, and so trains on its own content.
 
-    Speeds are squared norms of gradients over those of weights, of the gates (bypass) and of encoder and head (main),
-    summed over all regular steps so far.
+    Speeds are squared norms of gradients over those of weights, of the gates (bypass) and of encoder and own head (main),
+    summed over all regular steps so far. Where the window is closed they, and a curation that has begun, stand still.
 
     ``heads = "branches"`` is the paper's network: a head a modality, the sum of their losses, the mean of their logits.
     ``"fused"`` is the port that other papers' tables mean: the exchange, one loss on the chosen fusion.
     Deviations: the running means are of each gate itself, and evaluation leaves them alone; more than two modalities are
-    an extension. `random` is the paper's random variant; ``curate = false`` is the network without the method.
+    an extension; gates that are replaced take a gradient of zero, so momentum and weight decay still move them. `random`
+    is the paper's random variant; ``curate = false`` is the network without the method.
     """
+
+    paper = "https://arxiv.org/abs/2202.05306"
+    changes = "forward: encoders exchange, at times all but one; loss: of the own heads alone, with heads = branches"
+    cost = "1 forward, 1 backward, through MMTM blocks as well; the norms of all gradients and weights"
+    equations = (speeds.speed_ratio, speeds.bypass_dominance, speeds.imbalance, speeds.advance)
 
     class Config(Options):
         name: Literal["greedy"] = "greedy"
-        heads: Literal["branches", "fused"] = "branches"
-        epsilon: NonNegativeFloat = 0.01
-        curation: PositiveInt = 5
-        burn_in: int = Field(1, ge=0)
-        random: bool = False
-        curate: bool = True
+        heads: Literal["branches", "fused"] = option(
+            "branches", "branches: one a modality, as the paper; fused: the chosen fusion, as in ports", "the paper's"
+        )
+        epsilon: NonNegativeFloat = option(
+            0.01, "the imbalance above which one is cared for", "the released ModelNet40 settings"
+        )
+        curation: PositiveInt = option(5, "for how many steps", "the released ModelNet40 settings")
+        burn_in: int = option(1, "epochs before the first such step", "the released code", ge=0)
+        random: bool = option(False, "draw who is cared for, step by step", "the paper's main method decides by speed")
+        curate: bool = option(True, "false: the same network without the method", "the method")
 
         @property
         def label(self) -> str:
@@ -66,19 +77,25 @@ class Greedy(Method):
         return Branches() if self.config.heads == "branches" else Method()
 
     def setup(self, parameters: Mapping[str, Sequence[Parameter]], **required: Any) -> None:
+        """exchange: see `models.exchange.Exchange`; heads: each own head's parameters, with ``heads = "branches"``."""
         super().setup(parameters, **required)
+        if required.get("exchange") is None:
+            raise Misuse(
+                "greedy acts on an exchange between the encoders: call setup(parameters, exchange=..., heads=...)"
+            )
         self._exchange = required["exchange"]
         heads = required.get("heads", {})
         self._main = {name: [*group, *heads.get(name, ())] for name, group in self.parameters.items()}
         self._bypass = {name: self._exchange.bypass_of(name) for name in self.parameters}
         device = self._exchange.caring.device
-        # Summed squares over very many steps: in float32 small steps would stop counting.
-        self._speeds = torch.zeros(2, len(parameters), dtype=torch.float32, device=device)
+        # Squares summed over very many steps: in float32 small ones would stop counting, but not every device has more.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self._speeds = torch.zeros(2, len(parameters), dtype=wide, device=device)
         self._state = speeds.regular(device)
 
-    def epoch_start(self, epoch: Any) -> None:
+    def epoch_start(self, epoch: Epoch) -> None:
         super().epoch_start(epoch)
-        self._exchange.caring.fill_(speeds.NOBODY)
+        self._exchange.caring.fill_(speeds.NOBODY)  # where the window is closed, nobody sets it
 
     def forward(
         self, model: Callable[..., Outputs], inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor]
@@ -92,7 +109,7 @@ class Greedy(Method):
     @torch.no_grad()
     def adjust(self, step: Step) -> None:
         """Leaves every gradient as it is; measures them, and decides about the next step."""
-        if not self.config.curate:
+        if not self.config.curate or len(self.parameters) == 1:
             return
         regular = self._state.caring == speeds.NOBODY
         measured = torch.stack([_ratios(self._bypass), _ratios(self._main)])

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import NonNegativeFloat
 from torch import Tensor
 from torch.nn import Parameter
 
 from inforeg_cli.errors import Misuse
-from inforeg_cli.methods.base import Method, Options, true_class_log_probabilities
+from inforeg_cli.methods.base import Method, Options, option, true_class_log_probabilities
 from inforeg_cli.numerics.regulation import performance_gaps, regulation_strength
 from inforeg_cli.step import Epoch, Step
 
@@ -24,14 +24,22 @@ class InfoReg(Method):
     the weaker modality. ``score = "sum_p"`` and a `strength` a modality reproduce the released code.
     """
 
+    paper = "https://arxiv.org/abs/2503.18595"
+    changes = "gradient: leading encoders pulled back to where they stood at the epoch's start"
+    cost = "1 forward, 1 backward; a copy of the encoders"
+    equations = (performance_gaps, regulation_strength)
     default_window = "prime"
     windows_per_modality = True
 
     class Config(Options):
         name: Literal["inforeg"] = "inforeg"
-        beta: float = 0.9
-        score: Literal["log_p", "sum_p"] = "log_p"
-        strength: NonNegativeFloat | dict[str, NonNegativeFloat] = Field(1.0, description="factor of alpha")
+        beta: float = option(0.9, "how steeply the pull grows with the lead", "the paper's best of .1 .3 .5 .7 .9 1")
+        score: Literal["log_p", "sum_p"] = option(
+            "log_p", "mean log probability, or sum of probabilities, of the true class", "the paper, its sign mended"
+        )
+        strength: NonNegativeFloat | dict[str, NonNegativeFloat] = option(
+            1.0, "factor of alpha, for all or by modality", "the paper has none; the released code's are in `official`"
+        )
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)

@@ -3,12 +3,11 @@
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import Parameter
 
-from inforeg_cli.methods.base import Method, Options
-from inforeg_cli.numerics.pareto import combine
+from inforeg_cli.methods.base import Method, Options, option, unimodal_losses
+from inforeg_cli.numerics.pareto import combine, conflict_weight
 from inforeg_cli.step import Step
 
 
@@ -22,9 +21,16 @@ class MMPareto(Method):
     follows the experiment's schedule, which the released scripts build and never step.
     """
 
+    paper = "https://arxiv.org/abs/2405.17730"
+    changes = "gradient: each encoder's joint and unimodal gradients made one that serves both"
+    cost = "1 forward, 2 backwards; a second gradient of every encoder"
+    equations = (conflict_weight, combine)
+
     class Config(Options):
         name: Literal["mmpareto"] = "mmpareto"
-        gamma: float = Field(1.5, ge=0)
+        gamma: float = option(
+            1.5, "how much longer than the plain sum gradients at least are", "the released code", ge=0
+        )
 
         @property
         def requires(self) -> frozenset[str]:
@@ -35,12 +41,13 @@ class MMPareto(Method):
         self._pairs: dict[str, list[tuple[Parameter, Tensor, Tensor]]] = {}
 
     def backward(self, step: Step) -> None:
+        own = unimodal_losses(step, self.parameters, "mmpareto weighs the joint against the unimodal gradients")
         encoders = [parameter for group in self.parameters.values() for parameter in group]
         step.losses.fused.backward(retain_graph=True)
         joint = {parameter: parameter.grad for parameter in encoders if parameter.grad is not None}
         for parameter in joint:
             parameter.grad = None
-        sum(step.losses.unimodal.values()).backward()
+        sum(own).backward()
         self._pairs = {
             name: [(p, joint[p], p.grad) for p in group if p in joint and p.grad is not None]
             for name, group in self.parameters.items()
@@ -50,13 +57,16 @@ class MMPareto(Method):
 
     @torch.no_grad()
     def adjust(self, step: Step) -> None:
-        weights = []
+        weights, changed = [], []
         for pairs in self._pairs.values():
+            if not pairs:  # a frozen encoder
+                weights.append(torch.full((), 0.5, device=step.target.device))
+                changed.append(torch.zeros_like(weights[-1]))
+                continue
             gradients, weight = combine([pair[1] for pair in pairs], [pair[2] for pair in pairs], self.config.gamma)
             for (parameter, _, _), gradient in zip(pairs, gradients, strict=True):
                 parameter.grad = gradient
             weights.append(weight)
+            changed.append(torch.ones_like(weight) if self.config.gamma != 1 else (weight != 0.5).to(weight))
         self._pairs = {}
-        weight = torch.stack(weights)
-        changed = torch.ones_like(weight) if self.config.gamma != 1 else (weight != 0.5).to(weight)
-        self.tally(joint_weight=weight, regulated=changed)
+        self.tally(joint_weight=torch.stack(weights), regulated=torch.stack(changed))

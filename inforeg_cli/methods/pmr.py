@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from inforeg_cli.methods.base import Method, Options
+from inforeg_cli.methods.base import Method, Options, option, services_of
 from inforeg_cli.numerics import prototypes
 from inforeg_cli.step import Epoch, Step
 
@@ -15,8 +14,9 @@ from inforeg_cli.step import Epoch, Step
 class PMR(Method):
     """Adds to the loss of every modality but the leading one how badly its features tell the classes' prototypes apart.
 
-    A prototype is the mean feature of a class over a share of the train clips, renewed before every epoch. A modality
-    leads whose features give the true class the highest probability, softmax over minus the distance to each prototype.
+    A prototype is the mean feature of a class over a share of the train clips, renewed before every epoch in which the
+    window is open. A modality leads whose features give the true class the highest probability, softmax over minus the
+    distance to each prototype.
 
     ``weights = "hard"`` is the released code: alpha for all who do not lead. ``"clip"`` is as the paper is reported to
     have it: alpha times by how much they fall short. `entropy` is the strength of the leader's entropy term (PER), which
@@ -24,13 +24,31 @@ class PMR(Method):
     shuffled epoch; prototypes are those of the encoders' features for every fusion; more than two modalities are ours.
     """
 
+    paper = "https://arxiv.org/abs/2211.07089"
+    changes = "loss: those who lag are drawn to their classes' prototypes"
+    cost = "1 forward, 1 backward; before each epoch a forward of a share of train"
+    equations = (
+        prototypes.similarities,
+        prototypes.prototype_losses,
+        prototypes.weights_hard,
+        prototypes.weights_clip,
+        prototypes.entropy_weights,
+        prototypes.update,
+    )
+
     class Config(Options):
         name: Literal["pmr"] = "pmr"
-        alpha: float = Field(2.0, ge=0)
-        momentum: float = Field(0.2, ge=0, lt=1)
-        weights: Literal["hard", "clip"] = "hard"
-        entropy: float = Field(0.0, ge=0)
-        share: float = Field(0.1, gt=0, le=1)
+        alpha: float = option(
+            2.0, "weight of the prototype losses", "the released script for CREMA-D, concat and sum", ge=0
+        )
+        momentum: float = option(
+            0.2, "how much of an old prototype stays", "the released code's default; its scripts set 0", ge=0, lt=1
+        )
+        weights: Literal["hard", "clip"] = option(
+            "hard", "of those who lag: all alike, or by how far", "the released code; clip is reported of the paper"
+        )
+        entropy: float = option(0.0, "strength of the leader's entropy term (PER)", "the released code has none", ge=0)
+        share: float = option(0.1, "of train, for prototypes", "the released code: a tenth of the batches", gt=0, le=1)
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -42,8 +60,9 @@ class PMR(Method):
         super().epoch_start(epoch)
         if not epoch.open:
             return
-        features, target = epoch.services.features(self.config.share)
-        classes = epoch.services.classes
+        services = services_of(epoch, "pmr takes its prototypes from features of train clips")
+        features, target = services.features(self.config.share)
+        classes = services.classes
         if not self._prototypes:
             self._seen = torch.zeros(classes, dtype=torch.bool, device=target.device)
             self._prototypes = {name: z.new_zeros(classes, z.shape[1]) for name, z in features.items()}
@@ -64,9 +83,12 @@ class PMR(Method):
         weigh = {"hard": prototypes.weights_hard, "clip": prototypes.weights_clip}[self.config.weights]
         weights = weigh(scores, self.config.alpha)
         added = weights @ prototypes.prototype_losses(similarities, step.target, self._seen)
+        changed = weights > 0
         if self.config.entropy:
-            added = added - prototypes.entropy_weights(scores, self.config.entropy) @ prototypes.entropies(similarities)
-        self.tally(score=scores, weight=weights, regulated=(weights > 0).to(weights))
+            leading = prototypes.entropy_weights(scores, self.config.entropy)
+            added = added - leading @ prototypes.entropies(similarities)
+            changed = changed | (leading > 0)
+        self.tally(score=scores, weight=weights, regulated=changed.to(weights))
         return super().objective(step) + added
 
     def state_dict(self) -> dict[str, Any]:

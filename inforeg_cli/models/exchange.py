@@ -8,7 +8,8 @@ from torch.nn import Parameter
 
 from inforeg_cli.models.mmtm import Mmtm
 
-#: At most this many last stages of the encoders exchange; never the first (Wu et al., ICML 2022: stages 2, 3, 4).
+#: At most this many last stages of the encoders exchange, and of several never the first (Wu et al., ICML 2022: stages
+#: 2, 3, 4).
 DEPTH = 3
 
 
@@ -17,27 +18,25 @@ class Exchange(nn.Module):
 
     Encoders of different depth are aligned at their ends. Where one has no stages (mlp, transformer) there is a single
     block, on the features. The gates of clips with frames come from the mean over the frames and are the same for all.
+    A single encoder has nobody to exchange with, and no block.
 
     `caring`, an integer scalar on the device, is the modality whose gates are replaced by their means while training
-    (see `Mmtm`), -1 for none.
+    (see `Mmtm`), -1 for none. It belongs to whoever sets it before a step, and is not part of the model's state.
     """
 
     caring: Tensor
 
     def __init__(self, encoders: Mapping[str, nn.Module]):
         super().__init__()
-        staged = all(hasattr(encoder, "stages") for encoder in encoders.values())
+        staged = len(encoders) > 1 and all(hasattr(encoder, "stages") for encoder in encoders.values())
         self._depth = max(1, min(DEPTH, *(len(e.widths) - 1 for e in encoders.values()))) if staged else 0
-        sizes = (
-            [
-                {name: encoder.widths[-level] for name, encoder in encoders.items()}
-                for level in range(self._depth, 0, -1)
-            ]
-            if staged
-            else [{name: encoder.dim for name, encoder in encoders.items()}]
-        )
+        if staged:
+            levels = range(self._depth, 0, -1)
+            sizes = [{name: encoder.widths[-level] for name, encoder in encoders.items()} for level in levels]
+        else:
+            sizes = [{name: encoder.dim for name, encoder in encoders.items()}] if len(encoders) > 1 else []
         self.blocks = nn.ModuleList(map(Mmtm, sizes))
-        self.register_buffer("caring", torch.tensor(-1))
+        self.register_buffer("caring", torch.tensor(-1), persistent=False)
 
     def initialise(self, generator: Generator) -> None:
         self.caring.fill_(-1)
@@ -49,8 +48,10 @@ class Exchange(nn.Module):
         caring = self.caring if self.training else None
         if not self._depth:
             features = {name: encoder(inputs[name], lengths.get(name)) for name, encoder in encoders.items()}
-            gates = self.blocks[0](features, caring)
-            return {name: feature * gates[name] for name, feature in features.items()}
+            for block in self.blocks:
+                gates = block(features, caring)
+                features = {name: feature * gates[name] for name, feature in features.items()}
+            return features
         maps = {name: encoder.stages[: -self._depth](encoder.fold(inputs[name])) for name, encoder in encoders.items()}
 
         def pooled(name: str) -> Tensor:

@@ -116,7 +116,12 @@ def _table(title: str, part: Sequence[Group], split: str) -> Table:
     rows = [_row(group, label, part, split, notes) for group, label in zip(part, labels, strict=True)]
     rows = sorted(_corrected(rows), key=_order)
     runs = [run for group in part for run in group.runs]
-    for group in part:
+    for group, row_label in zip(part, labels, strict=True):
+        if held_out := group.first.data.get("held_out"):
+            train = group.first.data["counts"]["train"]
+            notes.append(
+                f"{row_label} trains on {train - held_out} of {train} clips: the rest is held out for its probes"
+            )
         for run in group.repeats:
             notes.append(f"{run.name} repeats seed {run.seed} of another run of its experiment and is not counted")
     return Table(

@@ -8,9 +8,9 @@ import av
 import pytest
 import torch
 
-from inforeg_cli.benchmarks import reading, tables
+from inforeg_cli.benchmarks import data, reading
 from inforeg_cli.benchmarks.tree import SECONDS, Pair, make_tree
-from inforeg_cli.benchmarks.turns import interleaved, quartiles
+from inforeg_cli.benchmarks.turns import interleaved, quartiles, ratios
 from inforeg_cli.data.plan import Job, look
 
 CLIPS, DIFFERENT = 16, 4
@@ -53,6 +53,11 @@ def test_every_turn_runs_every_row_once_and_begins_with_another():
     assert "".join(ran) == "abc" + "abc" + "bca" + "cab"
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
     assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
+    assert ratios([2.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == (2.0, 2.0, 2.5)
+
+
+def test_a_row_may_time_itself():
+    assert interleaved({"own": lambda: 7.0}, 2) == {"own": [7.0, 7.0]}
 
 
 def test_the_released_loader_makes_batches_as_the_papers_describe_them(tree, tmp_path, monkeypatch):
@@ -66,20 +71,20 @@ def test_the_released_loader_makes_batches_as_the_papers_describe_them(tree, tmp
     assert len(extracted) == sum(7 + (seconds > 2.3) + (seconds > 2.6) for seconds in SECONDS)
 
 
-def test_it_prints_what_every_figure_means_and_leaves_nothing(tree, monkeypatch, tmp_path, capsys):
+def test_it_says_what_every_figure_means_and_leaves_nothing(tree, monkeypatch, tmp_path):
     def copied(folder: Path, clips: int) -> list[Pair]:
         shutil.copytree(tree[0], folder)
         moved = {path: folder / path.relative_to(tree[0]) for pair in tree[1] for path in (pair.video, pair.audio)}
         return [Pair(moved[pair.video], moved[pair.audio], pair.original) for pair in tree[1][:clips]]
 
-    monkeypatch.setattr(tables, "make_tree", copied)
+    monkeypatch.setattr(data, "make_tree", copied)
     monkeypatch.setattr(reading, "BATCH", 3)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "250")
-    tables.bench_prepare(clips=CLIPS, turns=2)
-    printed = capsys.readouterr().out
-    for row, meaning in tables.MEANINGS.items():
-        assert row in printed and meaning in printed
-    for part in ("clips/s", "batches/s", "at least 0.8", "at least 0.9", "at least 20"):
-        assert part in printed
+    preparing, read = data.bench_data({"prepare", "reading"}, clips=CLIPS, turns=2)
+    told = {row[0]: row for figures in (preparing, read) for row in figures.rows}
+    assert {name: row[-1] for name, row in told.items()} == data.MEANINGS
+    assert all(row[1] > 0 for row in told.values())
+    targets = {name: row[4].split(": ")[1] for name, row in told.items() if row[4]}
+    assert list(targets.values()) == ["at least 0.8", "at least 0.9", "at least 20"]
+    assert preparing.columns[1] == "clips/s" and read.columns[1] == "batches/s"
     assert list(tmp_path.iterdir()) == []

@@ -127,13 +127,45 @@ def test_bad_input_is_exit_code_2_and_every_line_of_it_is_told(root, inforeg):
         (["digts"], "did you mean 'digits'?"),
         (["absent/recipe.toml"], "cannot read the recipe"),
         (["digits", "--source", "."], "digits is embedded and needs no raw files"),
+        (["digits", "--splits", "."], "digits is embedded and needs no raw files: leave --splits out"),
+        (["crema-d", "--source", "a file", "--dry-run"], "a file is not a folder"),
         (["digits", "--verify"], "is not a prepared dataset"),
     ],
 )
-def test_misuse_is_exit_code_2_and_one_clear_line(inforeg, arguments, told):
+def test_misuse_is_exit_code_2_and_one_clear_line(root, inforeg, arguments, told):
+    (root / "a file").touch()
     failed = inforeg("prepare", *arguments, code=2)
     assert told in failed.err
     assert failed.out == ""
+
+
+def test_a_look_leaves_out_what_is_absent_where_it_may(root, inforeg):
+    recipe = write_dataset(root / "far")
+    manifest = root / "far" / "manifest.csv"
+    lines = [f"{line},{'face' if not n else f'{n}.npy'}" for n, line in enumerate(manifest.read_text().splitlines())]
+    manifest.write_text("\n".join(lines))
+    recipe.write_text(recipe.read_text().replace('array = "face.npy"', ""))
+    for n in range(2, 41):
+        np.save(root / "far" / f"{n}.npy", np.zeros(3))
+    assert "line 2, face 1.npy: no such file" in inforeg("prepare", recipe, "--dry-run", code=2).err
+    looked = inforeg("prepare", recipe, "--dry-run", "--allow-missing").out
+    assert "dry run: 39 clips, 1 left out, about 468 B of the " in looked
+    assert not (root / "datasets").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: path.write_bytes(b"\0" + path.read_bytes()[1:]), "(1 clip: clip-0)"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "face.bin has 479 bytes instead of 480"),
+        (lambda path: path.unlink(), "face.bin is missing"),
+    ],
+)
+def test_verifying_a_damaged_store_fails_with_exit_code_1(root, inforeg, damage, told):
+    recipe = write_dataset(root / "far")
+    inforeg("prepare", recipe)
+    damage(root / "datasets" / "my-set" / "prepared" / "face.bin")
+    assert told in inforeg("prepare", recipe, "--verify", code=1).err
 
 
 def test_markdown(root, inforeg):

@@ -13,7 +13,7 @@ import torch
 from csd_factory import every, write_csd, write_sequences
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe
+from inforeg_cli.data import prepare, recipe, recipe_file
 from inforeg_cli.data.plan import Job, look
 from inforeg_cli.data.sources import Scan, cmu_mosi
 from inforeg_cli.engine.fit import Training
@@ -38,11 +38,11 @@ def raw(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shipped() -> recipe.CmuMosiRecipe:
-    return recipe.load(RECIPE)
+    return recipe_file.load(RECIPE)
 
 
 def scan(raw: Path, **changes) -> Scan:
-    return cmu_mosi.scan(recipe.load(RECIPE).model_copy(update=changes), raw, None)
+    return cmu_mosi.scan(recipe_file.load(RECIPE).model_copy(update=changes), raw, None)
 
 
 def part(count: int, seed: int = 0, steps: int = 8, first: int = 0) -> dict:
@@ -267,7 +267,7 @@ def test_of_two_pickles_the_first_is_read(raw):
     found = scan(raw)
     assert len(found.table.rows) == 46
     assert found.warnings.lines() == ["mosi_data.pkl: not read (mosi_raw.pkl comes first in the recipe)"]
-    assert found.inputs == cmu_mosi.inputs(recipe.load(RECIPE), raw, None) != alone.inputs
+    assert found.inputs == cmu_mosi.inputs(recipe_file.load(RECIPE), raw, None) != alone.inputs
 
 
 def test_neither_form(raw, shipped):
@@ -320,7 +320,7 @@ def test_sequences_follow_the_standard_folds(raw):
     assert [(line.what, line.count, line.remark) for line in found.found[-3:]] == [
         (f"segments in {split}", 8, "of 2 videos") for split in ("train", "val", "test")
     ]
-    assert found.inputs == cmu_mosi.inputs(recipe.load(RECIPE), raw, None)
+    assert found.inputs == cmu_mosi.inputs(recipe_file.load(RECIPE), raw, None)
 
 
 def test_a_video_that_a_sequence_lacks_is_a_failure_of_its_segments(raw):
@@ -338,12 +338,12 @@ def test_two_sequences_for_one_modality_must_be_told_apart(raw):
     with pytest.raises(Misuse, match=r"Facet_41\.csd, .*Facet_42\.csd: keep one of them, or name it for vision"):
         scan(raw)
     with pytest.raises(Misuse, match="needs a modality 'text'"):
-        scan(raw, modalities={name: recipe.load(RECIPE).modalities[name] for name in ("audio", "vision")})
+        scan(raw, modalities={name: recipe_file.load(RECIPE).modalities[name] for name in ("audio", "vision")})
 
 
 def test_modalities_are_arrays(tmp_path):
     (tmp_path / "recipe.toml").write_text(RECIPE.read_text() + '\n[modalities.face]\nkind = "image"\n')
-    _, problems = recipe.examine(tmp_path / "recipe.toml")
+    _, problems = recipe_file.examine(tmp_path / "recipe.toml")
     assert problems.lines() == ["recipe: face: modalities here are of kind 'features' and have an array"]
 
 

@@ -32,8 +32,10 @@ from inforeg_cli.app import app
 from inforeg_cli.data.plan import Job, look
 from inforeg_cli.data.pointers import RawFile
 from inforeg_cli.data.prepare import prepare
-from inforeg_cli.data.recipe import CremaDRecipe, load
+from inforeg_cli.data.recipe import CremaDRecipe
+from inforeg_cli.data.recipe_file import load
 from inforeg_cli.data.sources import Scan, crema_d
+from inforeg_cli.data.sources import lists as lists_of_publishers
 from inforeg_cli.data.splits import complete
 from inforeg_cli.errors import BadInput, InforegError, Misuse
 
@@ -84,6 +86,27 @@ def recipe(tmp_path: Path, lists: dict[str, str]) -> CremaDRecipe:
     return load(write_recipe(tmp_path / "recipe.toml", lists))
 
 
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where lists are kept: with the dataset under the root."""
+    return tmp_path / "datasets" / "crema-d" / "splits"
+
+
+def serve(network: Network, recipe: CremaDRecipe, folder: Path) -> None:
+    for name in recipe.lists:
+        network.served[f"{recipe.lists_url}/{name}"] = (folder / name).read_bytes()
+
+
+def scanned_and_kept(recipe: CremaDRecipe, raw: Path, splits: Path | None = None) -> Scan:
+    scan = crema_d.scan(recipe, raw, splits)
+    lists_of_publishers.keep(scan.keep, scan.warnings)
+    return scan
+
+
+def everything_under(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
 def column(scan: Scan, name: str) -> list[str]:
     return [row.cells[name] for row in scan.table.rows]
 
@@ -115,42 +138,55 @@ def test_without_lists_and_network_there_is_only_the_speaker_scheme(recipe, raw,
     assert len(network.asked) == 1
 
 
-def test_lists_are_fetched_once_and_kept_beside_the_raw_files(recipe, raw, network, tmp_path):
-    for name in recipe.lists:
-        network.served[f"{recipe.lists_url}/{name}"] = (tmp_path / "given" / name).read_bytes()
-    first = crema_d.scan(recipe, raw, None)
-    assert first.schemes == ["paper", "speaker"]
-    assert sorted(path.name for path in (raw.parent / "splits").iterdir()) == ["test.csv", "train.csv"]
+def test_lists_are_fetched_once_and_kept_with_the_dataset(recipe, raw, network, kept, tmp_path):
+    serve(network, recipe, tmp_path / "given")
+    first = scanned_and_kept(recipe, raw)
+    assert first.schemes == ["paper", "speaker"] and not first.warnings
+    assert sorted(path.name for path in kept.iterdir()) == ["test.csv", "train.csv"]
     second = crema_d.scan(recipe, raw, None)
-    assert len(network.asked) == 2
+    assert len(network.asked) == 2 and not second.keep
     assert first.inputs == second.inputs == crema_d.inputs(recipe, raw, None)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_dry_run_uses_lists_and_keeps_none(recordings, network, given):
+    recipe, raw = recordings
+    folder = (raw.parent / "splits").rename(raw.parent / "lists")
+    serve(network, load(recipe), folder)
+    before = everything_under(raw.parent)
+    arguments = ["prepare", str(recipe), "--dry-run", *(["--splits", str(folder)] if given else [])]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0 and "split scheme paper" in result.output
+    assert everything_under(raw.parent) == before
+    look(Job(recipe, raw.parent / "prepared", splits=folder if given else None))
+    assert everything_under(raw.parent) == sorted([*before, "splits", "splits/test.csv", "splits/train.csv"])
 
 
 def test_what_is_served_in_place_of_a_list_is_not_taken(recipe, raw, network, tmp_path):
     for name in recipe.lists:
         network.served[f"{recipe.lists_url}/{name}"] = b"<html>please log in</html>"
     scan = crema_d.scan(recipe, raw, None)
-    assert scan.schemes == ["speaker"] and not (raw.parent / "splits").exists()
+    assert scan.schemes == ["speaker"] and not scan.keep
     assert f"expected {recipe.lists['train.csv']}" in "\n".join(scan.warnings.lines())
 
 
-def test_lists_that_cannot_be_kept_are_told_in_one_line(recipe, raw, network, tmp_path):
-    for name in recipe.lists:
-        network.served[f"{recipe.lists_url}/{name}"] = (tmp_path / "given" / name).read_bytes()
-    (raw.parent / "splits").write_text("a file where the folder should be")
-    with pytest.raises(InforegError, match=r"cannot keep the split lists in .*--splits DIR"):
-        crema_d.scan(recipe, raw, None)
+def test_lists_that_cannot_be_kept_are_told_in_one_line(recipe, raw, network, kept, tmp_path):
+    serve(network, recipe, tmp_path / "given")
+    kept.parent.parent.mkdir()
+    kept.parent.write_text("a file where the folder should be")
+    (line,) = scanned_and_kept(recipe, raw).warnings.lines()
+    assert line.startswith(f"cannot keep the split lists in {kept}: give them with --splits DIR")
 
 
-def test_lists_that_were_given_once_need_not_be_given_again(recipe, raw, network, tmp_path):
-    first = crema_d.scan(recipe, raw, tmp_path / "given")
+def test_lists_that_were_given_once_need_not_be_given_again(recipe, raw, network, kept, tmp_path):
+    first = scanned_and_kept(recipe, raw, tmp_path / "given")
     assert crema_d.inputs(recipe, raw, None) == first.inputs
     assert crema_d.scan(recipe, raw, None).schemes == ["paper", "speaker"] and not network.asked
-    other = raw.parent / "splits" / "train.csv"
+    other = kept / "train.csv"
     other.write_text("somebody else's\n")
-    crema_d.scan(recipe, raw, tmp_path / "given")
+    scanned_and_kept(recipe, raw, tmp_path / "given")
     assert other.read_text() == "somebody else's\n"
-    (raw.parent / "splits" / "test.csv").unlink()
+    (kept / "test.csv").unlink()
     with pytest.raises(Misuse, match="move them away"):
         crema_d.scan(recipe, raw, None)
     assert not network.asked

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from inforeg_cli import paths
-from inforeg_cli.data import recipe
+from inforeg_cli.data import recipe, recipe_file
 from inforeg_cli.data.sources import digits
 
 
 def look(**changes):
-    shipped = recipe.load(paths.shipped("datasets") / "digits" / "recipe.toml")
+    shipped = recipe_file.load(paths.shipped("datasets") / "digits" / "recipe.toml")
     return digits.look(shipped.model_copy(update=changes))
 
 

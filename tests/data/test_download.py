@@ -15,7 +15,7 @@ from crema_factory import shipped_recipe, write_recipe
 
 from inforeg_cli import paths
 from inforeg_cli.data.download import download
-from inforeg_cli.data.recipe import load
+from inforeg_cli.data.recipe_file import load
 from inforeg_cli.errors import InforegError, Misuse
 
 URL = "https://github.com/CheyneyComputerScience/CREMA-D.git"

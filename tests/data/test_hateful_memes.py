@@ -13,7 +13,7 @@ import torch
 from raw_factory import write_image
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe
+from inforeg_cli.data import prepare, recipe_file
 from inforeg_cli.data.plan import Job, look
 from inforeg_cli.data.sources import Scan, hateful_memes
 from inforeg_cli.data.vocabulary import Vocabulary
@@ -66,7 +66,7 @@ def make_raw(raw: Path, counts: Mapping[str, int] = COUNTS) -> list[dict[str, An
 
 
 def scan(raw: Path, splits: Path | None = None) -> Scan:
-    return hateful_memes.scan(recipe.load(RECIPE), raw, splits)
+    return hateful_memes.scan(recipe_file.load(RECIPE), raw, splits)
 
 
 def test_lists_are_splits_and_their_lines_clips(raw):
@@ -96,7 +96,7 @@ def test_lists_go_by_other_names_and_may_lie_elsewhere(raw, tmp_path):
         path.rename(lists / path.name)
     with pytest.raises(Misuse, match=r"raw has no train\.jsonl, the list of the train split"):
         scan(raw)
-    assert scan(raw, lists).inputs == hateful_memes.inputs(recipe.load(RECIPE), raw, lists) == first.inputs
+    assert scan(raw, lists).inputs == hateful_memes.inputs(recipe_file.load(RECIPE), raw, lists) == first.inputs
     write_list(lists / "dev_seen.jsonl", memes(5000, 2))
     other = scan(raw, lists)
     assert other.found[1].what == "memes in dev_seen.jsonl" and other.inputs != first.inputs

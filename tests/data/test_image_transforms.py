@@ -80,7 +80,7 @@ def test_a_crop_is_an_undistorted_part_of_the_image_within_its_scale():
     assert out[:, 0].min() >= 0.5 and out[:, 0].max() <= height - 0.5
     area, ratio = high * wide / (height * width), wide / high
     assert 0.19 < area.min() < 0.22 and 0.48 < area.max() < 0.51
-    assert 0.74 < ratio.min() < 0.8 and 1.25 < ratio.max() < 1.35
+    assert 0.72 < ratio.min() < 0.8 and 1.25 < ratio.max() < 1.39  # sides are of whole pixels
     top = out[:, 0, 7:9, 8].mean(dim=1) - high / 2
     assert -0.1 < top.min() < 2 and (height - high - top).min() > -0.1
     assert (top / (height - high)).mean() == pytest.approx(0.5, abs=0.06)

@@ -13,10 +13,10 @@ from raw_factory import cut
 from video_factory import write_video
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe
+from inforeg_cli.data import prepare, recipe_file
 from inforeg_cli.data.media import jpeg
 from inforeg_cli.data.plan import Job, look
-from inforeg_cli.data.sources import Scan, kinetics_sounds
+from inforeg_cli.data.sources import Scan, families, kinetics_sounds
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.progress import Silent
@@ -51,7 +51,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def scan(raw: Path, splits: Path | None = None, **changes) -> Scan:
-    return kinetics_sounds.scan(recipe.load(RECIPE).model_copy(update=changes), raw, splits)
+    return kinetics_sounds.scan(recipe_file.load(RECIPE).model_copy(update=changes), raw, splits)
 
 
 def column(found: Scan, name: str) -> dict[str, str]:
@@ -99,6 +99,16 @@ def test_videos_are_found_by_id_and_start_wherever_they_lie(raw: Path, layout: s
     assert [line.remark for line in found.found[2:]] == (
         ["4 action 4, 13 action 13"] if layout in ("class folders", "deep") else []
     )
+
+
+def test_lists_that_are_asked_for_and_not_there_are_told_though_a_store_stands(raw: Path, tmp_path: Path) -> None:
+    recipe = recipe_file.load(RECIPE)
+    assert families.inputs(recipe, raw, None) is None
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Misuse, match="do not lie together in"):
+        families.inputs(recipe, raw, tmp_path / "empty")
+    with pytest.raises(Misuse, match=r"--splits .*absent: there is no such folder"):
+        families.inputs(recipe, raw, tmp_path / "absent")
 
 
 def test_absent_videos_keep_their_rows(raw: Path) -> None:
@@ -191,7 +201,7 @@ def test_lists_may_lie_beside_the_videos_or_be_named(raw: Path, tmp_path: Path) 
     for place in reversed(places):
         named = place if place == tmp_path / "mine" else None
         found = scan(raw, named)
-        assert found.inputs == kinetics_sounds.inputs(recipe.load(RECIPE), raw, named)
+        assert found.inputs == kinetics_sounds.inputs(recipe_file.load(RECIPE), raw, named)
         digests.append(found.inputs)
         assert found.table.count == {places[0]: 3, places[1]: 4, places[2]: 5, places[3]: 4}[place]
         (place / "my_test.txt").unlink()  # lists of two folders are never mixed
@@ -262,9 +272,10 @@ def test_from_videos_to_training(job: Job, tmp_path: Path) -> None:
         prepare.prepare(job)
     assert stopped.value.exit_code == 1
     with (job.out.parent / "prepare-report.csv").open() as handle:
-        reported = {(row["clip"], row["modality"]) for row in csv.DictReader(handle)}
-    assert reported >= {(ABSENT, "audio"), (ABSENT, "video"), (WITHOUT_SOUND, "audio"), (CUT, "video")}
-    assert {clip for clip, _ in reported} == {ABSENT, WITHOUT_SOUND, CUT}
+        reported = [(row["clip"], row["reason"]) for row in csv.DictReader(handle)]
+    # Sound and frames lie in one file, which is told once.
+    assert sorted(clip for clip, _ in reported) == sorted([ABSENT, WITHOUT_SOUND, CUT])
+    assert dict(reported)[ABSENT] == "no such file"
 
     store, _ = prepare.prepare(replace(job, allow_missing=True))
     assert len(store) == 17 and store.classes("class") == tuple(map(str, range(31)))

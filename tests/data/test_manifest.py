@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from raw_factory import RECIPE, cut, make_raw, write_image, write_manifest
 
+from inforeg_cli.data.media import Unreadable
 from inforeg_cli.data.plan import Job
 from inforeg_cli.data.plan import look as look_at
+from inforeg_cli.data.sources.located import inside
 from inforeg_cli.errors import BadInput, Misuse
 
 
@@ -345,3 +347,12 @@ def test_a_bad_recipe_and_a_bad_manifest_are_told_together(raw):
     with pytest.raises(BadInput, match="the kind is not known") as caught:
         look(raw)
     assert "cannot read the manifest" in str(caught.value)
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_is_not_called_absent(raw, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    with pytest.raises(Unreadable, match="the file may not be read"):
+        inside(str(raw), "wav/0.wav")

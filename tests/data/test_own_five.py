@@ -16,6 +16,7 @@ from inforeg_cli.data.plan import Job, look
 from inforeg_cli.data.prepare import prepare
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.vocabulary import Vocabulary
+from inforeg_cli.errors import Misuse
 
 CLIPS = 40
 RECIPE = """
@@ -190,6 +191,13 @@ def test_text_files_that_are_absent_or_no_text_are_told(raw, tmp_path):
     told = {failure.clip.id: failure for failure in plan.failures}
     assert set(told) == {"clip-003", "clip-004"}
     assert (told["clip-003"].what, told["clip-003"].missing) == ("no such file", True)
+    for number in range(CLIPS):
+        (tmp_path / "text" / f"{number}.txt").write_bytes(b"\xff")
+    _, plan = look(Job(recipe, tmp_path / "out"))
+    assert plan.problems.lines() == [
+        "modalities.words: no text stands in train in every split scheme, to build a vocabulary on"
+    ]
+    assert {failure.what for failure in plan.failures} == {"the text is not UTF-8"}
 
 
 def test_frames_as_jpeg_are_smaller_in_name_and_nearly_the_same(stores):
@@ -224,3 +232,10 @@ def test_two_epochs_and_an_evaluation(inforeg, stores, tmp_path, method, codec):
     predictions = pd.read_parquet(run / "predictions-test-best.parquet")
     assert len(predictions) == len(store.split("split", "test"))
     assert np.isfinite(predictions.select_dtypes("number")).all(axis=None)
+
+
+def test_who_does_not_say_how_frames_shall_lie_takes_them_as_they_do(stores, raw):
+    out = stores["jpeg"].path
+    assert prepare(Job(raw / "recipe.toml", out))[1] is False
+    with pytest.raises(Misuse, match="another recipe"):
+        prepare(Job(raw / "recipe.toml", out, frames="raw"))

@@ -61,6 +61,21 @@ def test_large_arrays_arrive_as_they_were_sent_and_are_writable():
         result["array"][0] = 1
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_results_that_do_not_fit_into_shared_memory_and_systems_without_it(monkeypatch, shared):
+    if not shared:
+        monkeypatch.delattr(os, "memfd_create")
+    for item, result in enumerate(ordered_map(functions.large_or_small, range(10), 2, fewest=0)):
+        assert len(result) == (2**24 + 1 if item % 3 == 0 else item)
+        assert (result == item).all()
+
+
+def test_a_result_is_good_until_the_next_is_asked_for():
+    for item, result in enumerate(ordered_map(functions.staggered_array, range(60), 3)):
+        time.sleep(0.002)  # meanwhile the workers run ahead
+        assert (result == item).all()
+
+
 def test_large_items_and_large_results_at_once_do_not_stick():
     arrays = [np.full(3_000_000, n, np.uint8) for n in range(12)]
     for sent, back in zip(arrays, ordered_map(functions.echo, arrays, 2, fewest=0), strict=True):

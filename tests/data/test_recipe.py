@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inforeg_cli.data import recipe
+from inforeg_cli.data import recipe, recipe_file
 from inforeg_cli.errors import BadInput, Misuse
 
 SOUND = '[modalities.sound]\nkind = "audio"\nsample_rate = 16000\nseconds = 3.0\n'
@@ -15,7 +15,7 @@ PLAIN = 'name = "my-set"\n' + SOUND
 def load(folder: Path, text: str) -> recipe.Recipe:
     path = folder / "recipe.toml"
     path.write_text(text, encoding="utf-8")
-    return recipe.load(path)
+    return recipe_file.load(path)
 
 
 def problems(folder: Path, text: str) -> str:
@@ -112,8 +112,8 @@ def test_names_that_a_modality_cannot_have(tmp_path, name):
 
 
 def test_no_accepted_name_is_an_attribute_of_the_container_of_encoders():
-    attributes = {name for name in dir(torch.nn.ModuleDict()) if recipe._MODALITY.fullmatch(name)}
-    assert attributes <= recipe._ATTRIBUTES
+    attributes = {name for name in dir(torch.nn.ModuleDict()) if recipe_file._MODALITY.fullmatch(name)}
+    assert attributes <= recipe_file._ATTRIBUTES
 
 
 @pytest.mark.parametrize("content", [b"name = \n", b"name = 'x'\nname = 'y'\n", b"\xff\xfe"])
@@ -121,17 +121,17 @@ def test_what_is_not_toml_is_misuse_with_the_file(tmp_path, content):
     path = tmp_path / "recipe.toml"
     path.write_bytes(content)
     with pytest.raises(Misuse, match=r"recipe\.toml: not valid TOML"):
-        recipe.load(path)
+        recipe_file.load(path)
 
 
 def test_a_missing_recipe_is_misuse(tmp_path):
     with pytest.raises(Misuse, match=r"absent\.toml: cannot read the recipe"):
-        recipe.load(tmp_path / "absent.toml")
+        recipe_file.load(tmp_path / "absent.toml")
 
 
 def test_what_is_sound_is_kept_beside_the_problems(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(PLAIN + '[modalities.face]\nkind = "picture"\n', encoding="utf-8")
-    loaded, found = recipe.examine(path)
+    loaded, found = recipe_file.examine(path)
     assert list(loaded.modalities) == ["sound"]
     assert len(found) == 1

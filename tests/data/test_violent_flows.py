@@ -12,7 +12,7 @@ import torch
 from video_factory import write_video
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe
+from inforeg_cli.data import prepare, recipe_file
 from inforeg_cli.data.plan import Job, look
 from inforeg_cli.data.sources import Scan, violent_flows
 from inforeg_cli.engine.fit import Training
@@ -46,7 +46,7 @@ def five_folds(raw: Path, form: str = "{fold}/{label}/{name}.avi", **names: str)
 
 
 def scan(raw: Path, splits: Path | None = None) -> Scan:
-    return violent_flows.scan(recipe.load(RECIPE), raw, splits)
+    return violent_flows.scan(recipe_file.load(RECIPE), raw, splits)
 
 
 def test_each_scheme_tests_on_one_folder(raw: Path) -> None:
@@ -130,11 +130,11 @@ def test_another_clip_changes_the_inputs(raw: Path) -> None:
     five_folds(raw)
     before = scan(raw).inputs
     touch(raw, "6/Violence/more.avi")
-    assert scan(raw).inputs == violent_flows.inputs(recipe.load(RECIPE), raw, None) == before
+    assert scan(raw).inputs == violent_flows.inputs(recipe_file.load(RECIPE), raw, None) == before
     touch(raw, "5/Violence/more.avi")
-    assert scan(raw).inputs == violent_flows.inputs(recipe.load(RECIPE), raw, None) != before
+    assert scan(raw).inputs == violent_flows.inputs(recipe_file.load(RECIPE), raw, None) != before
     with pytest.raises(Misuse, match="cannot read the folder"):
-        violent_flows.inputs(recipe.load(RECIPE), raw / "gone", None)
+        violent_flows.inputs(recipe_file.load(RECIPE), raw / "gone", None)
 
 
 def test_there_are_no_split_lists(raw: Path) -> None:

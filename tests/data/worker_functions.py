@@ -17,6 +17,14 @@ def staggered(initial, item):
     return item
 
 
+def staggered_array(initial, item):
+    return np.full((50, 1000), staggered(initial, item), np.uint8)
+
+
+def large_or_small(initial, item):
+    return np.full(2**24 + 1 if item % 3 == 0 else item, item, np.uint8)
+
+
 def filled(initial, item):
     return {"item": item, "array": np.full((item + 1, 1000), item, np.uint8), "text": "x" * item}
 

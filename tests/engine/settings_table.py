@@ -63,3 +63,27 @@ WITH_BASELINE = {
 every_method_and_baseline = pytest.mark.parametrize(
     ("settings", "baseline"), WITH_BASELINE.values(), ids=WITH_BASELINE.keys()
 )
+
+#: Settings that leave a method without its action, where there are such, and what is then trained.
+OFF = {
+    "ogm": ({"method": {"name": "ogm", "alpha": 0.0}}, {"method": "joint"}),
+    "inforeg": ({"method": {"name": "inforeg", "strength": 0.0}}, {"method": "joint"}),
+    "pmr": ({"method": {"name": "pmr", "alpha": 0.0, "share": 0.5}}, {"method": "joint"}),
+    "agm": ({"method": {"name": "agm", "alpha": 0.0}}, {"method": "joint"}),
+    "agm-own": ({"method": {"name": "agm", "alpha": 0.0}, "unimodal_losses": "own"}, {"method": "uniform"}),
+    "greedy": ({"method": {"name": "greedy", "epsilon": 1e30}}, {"method": {"name": "greedy", "curate": False}}),
+    "g-blending": (
+        {"method": {"name": "g-blending", "weights": {"vector": 0, "picture": 0, "series": 0, "fused": 1}}},
+        {"method": "joint"},
+    ),
+}
+
+every_off_setting = pytest.mark.parametrize(("settings", "baseline"), OFF.values(), ids=OFF.keys())
+
+#: One setting a method, acting in every epoch. The noise of ogm-ge and the choices of greedy-random, which are not here,
+#: are drawn by position, so another order of the modalities is another draw.
+PLAIN = [
+    "uniform", "ogm", "greedy", "greedy-fused", "pmr-clip-entropy", "agm", "g-blending-online", "mmpareto", "inforeg-whole",
+]  # fmt: skip
+
+each_method = pytest.mark.parametrize("settings", [SETTINGS[name] for name in PLAIN], ids=PLAIN)

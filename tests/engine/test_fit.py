@@ -9,11 +9,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from settings_table import SETTINGS, every_method_and_baseline, every_setting
+from settings_table import SETTINGS, each_method, every_method_and_baseline, every_off_setting, every_setting
 
-from inforeg_cli.engine import checkpoint
+from inforeg_cli.data.batches import Batch
+from inforeg_cli.engine import checkpoint, fit
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.engine.guard import Diverged, Stopped, StopRequest
+from inforeg_cli.errors import Misuse
 from inforeg_cli.progress import Silent
 from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
@@ -38,8 +40,21 @@ class StopAt(Silent):
         self.request.requested = self.left == 0
 
 
+#: By the beginning of a modality's name; the defaults would take three times as long.
+SMALL = {
+    "vector": {"hidden": [16], "dim": 8},
+    "picture": {"channels": [4, 8, 8]},
+    "series": {"dim": 8, "heads": 2, "depth": 1},
+}
+
+
+def resolved(settings: dict, store, **changes):
+    small = {name: SMALL[name.rstrip("0123456789")] for name in store.modalities}
+    return resolve({**SHORT, "encoders": small, **settings, **changes}, store)
+
+
 def trained(settings: dict, store, folder: Path, **changes) -> Training:
-    training = Training(resolve({**SHORT, **settings, **changes}, store), store, RunFolder(folder), CPU)
+    training = Training(resolved(settings, store, **changes), store, RunFolder(folder), CPU)
     training.run(Silent())
     return training
 
@@ -59,75 +74,78 @@ def assert_same_bits(left: Path, right: Path) -> None:
 @every_setting
 def test_lowers_the_loss(settings, make_store, tmp_path):
     store = make_store(modalities=2, clips=120)
-    training = trained(settings, store, tmp_path / "run", epochs=6)
+    training = trained(settings, store, tmp_path / "run", epochs=6, encoders={})
     losses = [row["loss"] for row in training.rows if row["split"] == "train"]
     assert losses[-1] < 0.7 * losses[0]
 
 
-@every_setting
-def test_one_seed_gives_the_same_bits_and_another_seed_others(settings, make_store, tmp_path):
-    store = make_store()
-    for name in "ab":
-        trained(settings, store, tmp_path / name)
-    assert_same_bits(tmp_path / "a", tmp_path / "b")
-    pd.testing.assert_frame_equal(metrics(tmp_path / "a"), metrics(tmp_path / "b"))
-    trained(settings, store, tmp_path / "c", seed=1)
-    assert not metrics(tmp_path / "a").equals(metrics(tmp_path / "c"))
+_WHOLE: dict[str, Path] = {}
+
+
+@pytest.fixture
+def whole(make_store, tmp_path):
+    """`whole(settings)`: a store of three modalities, and the folder of a run on it that was never stopped; made once."""
+
+    def find(settings: dict):
+        store = make_store(modalities=3)
+        if str(settings) not in _WHOLE:
+            trained(settings, store, tmp_path / "whole")
+            _WHOLE[str(settings)] = tmp_path / "whole"
+        return store, _WHOLE[str(settings)]
+
+    return find
+
+
+def assert_same_run(left: Path, right: Path) -> None:
+    assert_same_bits(left, right)
+    pd.testing.assert_frame_equal(metrics(left), metrics(right))
+    for file in left.glob("predictions-*.parquet"):
+        pd.testing.assert_frame_equal(pd.read_parquet(file), pd.read_parquet(right / file.name))
+
+
+@each_method
+def test_another_seed_gives_other_numbers(settings, whole, tmp_path):
+    store, first = whole(settings)
+    trained(settings, store, tmp_path / "other", seed=1, epochs=1)
+    assert not metrics(first)[:3].equals(metrics(tmp_path / "other"))
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill(epoch, rows):
+    raise KilledError
 
 
 @every_setting
-@pytest.mark.parametrize("stop_after", [1, 5, 7], ids="step-{}".format)
-def test_stopped_and_resumed_is_never_stopped(settings, stop_after, make_store, tmp_path):
-    """36 train clips in batches of 8 are 5 steps an epoch (4, where a tenth is held out): stops in the middle of an
-    epoch and before it is scored."""
-    store = make_store(modalities=3)
-    trained(settings, store, tmp_path / "whole")
-    experiment = resolve({**SHORT, **settings}, store)
-    folder = RunFolder(tmp_path / "parts")
-    request = StopRequest()
-    training = Training(experiment, store, folder, CPU, request)
-    with pytest.raises(Stopped):
-        training.run(StopAt(request, stop_after))
-    state, steps = checkpoint.load(folder.last), training.loop.steps
-    assert (state["epoch"], state["step"]) == ((stop_after - 1) // steps, (stop_after - 1) % steps + 1)
+def test_interrupted_again_and_again_is_never_stopped(settings, whole, tmp_path):
+    """Of three epochs of 5 steps (4, where a tenth is held out): stopped in the middle of each, before one is scored, and
+    killed at every boundary."""
+    store, never_stopped = whole(settings)
+    experiment, folder, state = resolved(settings, store), RunFolder(tmp_path / "parts"), None
+    steps = Training(experiment, store, folder, CPU).loop.steps
+    stops = [1, steps - 1, None, 2, None, 1]  # after so many steps, or at the next boundary
+    places = [(0, 1), (0, steps), (1, 0), (1, 2), (2, 0), (2, 1)]
+    for stop, place in zip(stops, places, strict=True):
+        request = StopRequest()
+        training = Training(experiment, store, folder, CPU, request, state)
+        with pytest.raises(KilledError if stop is None else Stopped):
+            training.run(Silent(), kill) if stop is None else training.run(StopAt(request, stop))
+        state = checkpoint.load(folder.last)
+        assert (state["epoch"], state["step"]) == place
     Training(experiment, store, folder, CPU, state=state).run(Silent())
-    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
-    pd.testing.assert_frame_equal(metrics(tmp_path / "whole"), metrics(tmp_path / "parts"))
-    for file in (tmp_path / "whole").glob("predictions-*.parquet"):
-        pd.testing.assert_frame_equal(pd.read_parquet(file), pd.read_parquet(tmp_path / "parts" / file.name))
-
-
-@every_setting
-def test_resumed_at_an_epoch_boundary(settings, make_store, tmp_path):
-    store = make_store()
-    trained(settings, store, tmp_path / "whole")
-    experiment = resolve({**SHORT, **settings}, store)
-    folder = RunFolder(tmp_path / "parts")
-
-    class KilledError(Exception):
-        pass
-
-    def kill(epoch, rows):
-        if epoch == 1:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        Training(experiment, store, folder, CPU).run(Silent(), kill)
-    state = checkpoint.load(folder.last)
-    assert (state["epoch"], state["step"]) == (2, 0)
-    Training(experiment, store, folder, CPU, state=state).run(Silent())
-    assert_same_bits(tmp_path / "whole", tmp_path / "parts")
+    assert_same_run(never_stopped, tmp_path / "parts")
 
 
 @every_method_and_baseline
-@pytest.mark.parametrize("modalities", [1, 2, 3])
-def test_a_window_that_never_opens_is_the_baseline(settings, baseline, modalities, make_store, tmp_path):
-    store = make_store(modalities=modalities)
+def test_a_window_that_never_opens_is_the_baseline(settings, baseline, make_store, tmp_path):
+    store = make_store(modalities=3)
     closed = trained(settings, store, tmp_path / "closed", window={"when": "100-200"})
     trained(baseline, store, tmp_path / "baseline")
     assert_same_bits(tmp_path / "closed", tmp_path / "baseline")
     result = closed._result()
-    assert result["acted"] is (None if modalities == 1 else False)
+    assert result["acted"] is False
     assert not any(result["regulated_steps"].values())
 
 
@@ -146,19 +164,140 @@ def test_an_open_window_is_not_the_baseline(settings, baseline, make_store, tmp_
 @every_method_and_baseline
 def test_one_modality_runs_the_baseline(settings, baseline, make_store, tmp_path):
     store = make_store(modalities=2)
-    trained(settings, store, tmp_path / "method", modalities="vector", window={"when": "whole"})
+    alone = trained(settings, store, tmp_path / "method", modalities="vector", window={"when": "whole"})
     trained(baseline, store, tmp_path / "baseline", modalities="vector")
     assert_same_bits(tmp_path / "method", tmp_path / "baseline")
+    assert alone._result()["acted"] is None
+
+
+@every_off_setting
+def test_off_is_the_baseline_to_the_last_bit(settings, baseline, make_store, tmp_path):
+    store = make_store(modalities=3)
+    off = trained(settings, store, tmp_path / "off", window={"when": "whole"})
+    base = trained(baseline, store, tmp_path / "baseline")
+    found, expected = (checkpoint.load(t.folder.last)["model"] for t in (off, base))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)  # g-blending has own heads, too
+    assert not off._result()["acted"]
+
+
+def test_gradient_blending_in_a_closed_window_is_joint_training_on_what_is_left_of_train(
+    make_store, tmp_path, monkeypatch
+):
+    store = make_store()
+    closed = trained({"method": "g-blending"}, store, tmp_path / "closed", window={"when": "100-200"})
+    assert closed._result()["acted"] is False
+    monkeypatch.setattr(fit, "training_splits", lambda experiment, store: closed.splits)
+    trained({"method": "joint"}, store, tmp_path / "joint")
+    found, expected = (checkpoint.load(tmp_path / name / "last.pt")["model"] for name in ("closed", "joint"))
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
 @pytest.mark.parametrize("fusion", ["concat", "sum", "gated", "film"])
-@pytest.mark.parametrize("modalities", [1, 2, 4])
-def test_every_fusion_trains_with_any_number_of_modalities(fusion, modalities, make_store, tmp_path):
-    store = make_store(modalities=modalities)
-    training = trained(
-        {"method": "inforeg"}, store, tmp_path / "run", fusion={"name": fusion}, window={"when": "whole"}, epochs=1
-    )
+@each_method
+def test_every_fusion_trains_or_is_refused_beforehand_with_the_reason(settings, fusion, make_store, tmp_path):
+    store, changes = make_store(modalities=3, clips=30), {"fusion": {"name": fusion}, "window": {"when": "whole"}}
+    if settings == SETTINGS["greedy"]:
+        with pytest.raises(Misuse, match="brings the fusion 'branches': leave fusion out"):
+            resolved(settings, store, **changes)
+        return
+    training = trained(settings, store, tmp_path / "run", **changes, epochs=1)
     assert [name for name in training.rows[1] if name.startswith("head.")]
+    assert training.experiment.fusion.name == fusion
+
+
+@pytest.mark.parametrize("modalities", [4, 6])
+@each_method
+def test_many_modalities(settings, modalities, make_store, tmp_path):
+    store = make_store(modalities=modalities, clips=30)
+    training = trained(settings, store, tmp_path / "run", epochs=1, window={"when": "whole"})
+    assert all(value.isfinite().all() for value in training.loop.model.state_dict().values())
+    assert len(training._result()["regulated_steps"]) == modalities
+
+
+def reordered(state, sizes, order):
+    """The state of a model whose modalities stand in another order: what is concatenated is concatenated anew."""
+    found = dict(state)
+    for key, value in state.items():
+        if key.endswith(("fusion.head.weight", "squeeze.weight")):
+            parts = dict(zip(sizes, value.split(list(sizes.values()), dim=1), strict=True))
+            found[key] = torch.cat([parts[name] for name in order], dim=1)
+        if key.endswith(".means"):
+            parts = dict(zip(sizes, value.split(list(sizes.values())), strict=True))
+            found[key] = torch.cat([parts[name] for name in order])
+    return found
+
+
+@pytest.mark.parametrize("fusion", ["concat", "sum"])
+@each_method
+def test_another_order_of_the_modalities_changes_nothing_else(settings, fusion, make_store, tmp_path):
+    if settings == SETTINGS["greedy"] and fusion == "sum":
+        pytest.skip("greedy brings a fusion of its own")
+    store = make_store(modalities=3, clips=40)
+    fused = {} if settings == SETTINGS["greedy"] else {"fusion": fusion}
+    experiment = resolved({**settings, **fused}, store, window={"when": "whole"}, epochs=2)
+    order = ("series", "vector", "picture")
+    other = experiment.model_copy(
+        update={
+            "modalities": order,
+            "inputs": {name: experiment.inputs[name] for name in order},
+            "encoders": {name: experiment.encoders[name] for name in order},
+        }
+    )
+    trainings = [
+        Training(each, store, RunFolder(tmp_path / name), CPU) for name, each in (("one", experiment), ("other", other))
+    ]
+    one, another = (training.loop.model for training in trainings)
+    sizes = {name: encoder.dim for name, encoder in one.encoders.items()}  # one block of the exchange: on the features
+    another.load_state_dict(reordered(one.state_dict(), sizes, order))
+    for training in trainings:
+        training.run(Silent())
+    states = [checkpoint.load(training.folder.last)["model"] for training in trainings]
+    expected = reordered(states[0], sizes, order)
+    for key, value in states[1].items():
+        torch.testing.assert_close(value, expected[key], rtol=1e-3, atol=1e-4, msg=key)
+    tables = [metrics(tmp_path / name) for name in ("one", "other")]
+    pd.testing.assert_frame_equal(tables[0], tables[1][tables[0].columns], rtol=1e-2, atol=1e-4)
+
+
+class Doubled:
+    """Clips of which every training batch holds each one twice."""
+
+    def __init__(self, clips):
+        self.clips, self.device = clips, clips.device
+
+    def only(self, modalities):
+        return Doubled(self.clips.only(modalities))
+
+    def batches(self, indices, batch_size, *, augment=None, start=0):
+        for batch in self.clips.batches(indices, batch_size, augment=augment, start=start):
+            if augment is None:
+                yield batch
+            else:
+                inputs, lengths = (
+                    {name: value.repeat(2, *[1] * (value.dim() - 1)) for name, value in part.items()}
+                    for part in (batch.inputs, batch.lengths)
+                )
+                yield Batch(inputs, lengths, batch.target.repeat(2), batch.index.repeat(2))
+
+
+@each_method
+def test_every_clip_twice_in_a_batch_changes_no_coefficient(settings, make_store, tmp_path):
+    """Without batch norm, whose running variances know how many there were, and without dropout."""
+    store = make_store(modalities=2, clips=40)
+    changes = {"encoders": {"picture": {"name": "mlp"}}, "window": {"when": "whole"}, "epochs": 2}
+    experiment = resolved(settings, store, **changes)
+    rows = []
+    for name in ("once", "twice"):
+        training = Training(experiment, store, RunFolder(tmp_path / name), CPU)
+        if name == "twice":
+            training.loop.clips = Doubled(training.clips)
+        training.run(Silent())
+        rows.append([row for row in training.rows if row["split"] == "train"])
+    told = ("coefficient", "strength", "weight", "score", "imbalance", "joint_weight", "ratio", "regulated")
+    for once, twice in zip(*rows, strict=True):
+        found = {key: value for key, value in once.items() if key.startswith(told)}
+        assert found == pytest.approx({key: twice[key] for key in found}, rel=1e-3, abs=1e-5)
+    assert settings == SETTINGS["uniform"] or any(value for key, value in found.items() if key.startswith("regulated"))
 
 
 @every_setting
@@ -206,8 +345,8 @@ class SyncForbiddenAfterFirst(Silent):
 
 @every_setting
 def test_no_host_sync_in_the_step(settings, make_store, tmp_path):
-    store = make_store(modalities=3, clips=120)
-    experiment = resolve({**SHORT, **settings, "window": {"when": "whole"}}, store)
+    store = make_store(modalities=3)
+    experiment = resolved(settings, store, window={"when": "whole"})
     training = Training(experiment, store, RunFolder(tmp_path / "run"), CPU)
     training.loop.train_epoch(SyncForbiddenAfterFirst(training.loop.steps), training.probing.begin(Silent()))
 
@@ -237,7 +376,7 @@ BACKWARD = {"mmpareto": 2}
 @pytest.mark.parametrize("name", SETTINGS)
 def test_one_forward_and_one_backward_a_step_unless_the_method_says_otherwise(name, make_store, tmp_path, monkeypatch):
     store = make_store(modalities=3)
-    training = Training(resolve({**SHORT, **SETTINGS[name]}, store), store, RunFolder(tmp_path / "run"), CPU)
+    training = Training(resolved(SETTINGS[name], store), store, RunFolder(tmp_path / "run"), CPU)
     calls = {"training": 0, "evaluating": 0, "backward": 0}
     progress, backward = FromSecondStep(), torch.autograd.backward
 
@@ -262,7 +401,7 @@ def test_one_forward_and_one_backward_a_step_unless_the_method_says_otherwise(na
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(make_store, tmp_path):
     store = make_store()
-    experiment = resolve({**SHORT, "method": "joint"}, store)
+    experiment = resolved({"method": "joint"}, store)
     training = Training(experiment, store, RunFolder(tmp_path / "run"), CPU)
 
     class Poison(Silent):
@@ -321,9 +460,10 @@ def test_fisher_traces_agree_with_one_backward_a_clip(make_store, tmp_path):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_recording_fisher_traces_changes_no_bit(make_store, tmp_path):
+@pytest.mark.parametrize("method", ["inforeg", "greedy"])
+def test_recording_fisher_traces_changes_no_bit(method, make_store, tmp_path):
     store = make_store(modalities=3)
-    trained({"method": "inforeg"}, store, tmp_path / "with", record={"fisher": True, "fisher_clips": 5})
-    trained({"method": "inforeg"}, store, tmp_path / "without")
+    trained({"method": method}, store, tmp_path / "with", record={"fisher": True, "fisher_clips": 5})
+    trained({"method": method}, store, tmp_path / "without")
     assert_same_bits(tmp_path / "with", tmp_path / "without")
     assert {"fisher.vector", "fisher.all"} <= set(metrics(tmp_path / "with").columns)

@@ -30,6 +30,7 @@ def make_run(
     predictions: bool = True,
     method_version: int = 1,
     settings: Mapping[str, Any] | None = None,
+    held_out: int = 0,
 ) -> Path:
     """A run's folder. `accuracy` of its test clips are right, the first ones by number, turned around by the seed.
 
@@ -78,6 +79,7 @@ def make_run(
             "label": "digit",
             "classes": ["zero", "one"],
             "counts": {"train": 1000, "val": 100, "test": CLIPS},
+            "held_out": held_out,
         },
         "method_version": method_version,
     }

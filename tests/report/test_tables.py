@@ -214,3 +214,11 @@ def test_more_than_ten_classes_are_read_in_the_order_of_their_indices(tmp_path):
 def test_no_finished_run_makes_no_table(tmp_path):
     make_run(tmp_path, finished=False)
     assert tables_of(tmp_path) == []
+
+
+def test_who_trains_on_less_of_train_is_named(tmp_path):
+    for seed in range(3):
+        make_run(tmp_path, "joint", seed, 0.8)
+        make_run(tmp_path, "g-blending", seed, 0.8, held_out=100)
+    (table,) = tables_of(tmp_path)
+    assert table.notes == ("g-blending trains on 900 of 1000 clips: the rest is held out for its probes",)

@@ -1,6 +1,6 @@
 """Opening of sound and video files with PyAV, and whether they hold as much as their headers promise."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,41 +70,38 @@ def promised_seconds(path: Path, container: InputContainer, stream: Stream) -> t
     return 0.0, True
 
 
-def check_length(found: float, promised: float) -> None:
-    """Raises Unreadable for a file that was cut. A codec's first and last frames may be trimmed, and headers are
-    rounded: two hundredths and a tenth of a second are no cut."""
-    if found < 0.98 * promised - 0.1:
+def check_length(path: Path, container: InputContainer, stream: Stream, found: float) -> None:
+    """Raises Unreadable where the file was cut: of `stream`, all of which has passed, `found` seconds were there."""
+    promised, of_whole = promised_seconds(path, container, stream)
+    if of_whole and _cut(found, promised):
+        # A stream may be shorter than those beside it: has the file itself an end?
+        found = max(found, _last_end(path))
+    if _cut(found, promised):
         raise Unreadable(CUT, f"{found:.2f} s of the {promised:.2f} s in its header")
 
 
-class Ends:
-    """When each stream of a file ends, told by its packets as they pass."""
+def _cut(found: float, promised: float) -> bool:
+    # A codec's first and last frames may be trimmed, and headers are rounded.
+    return found < 0.98 * promised - 0.1
 
-    def __init__(self) -> None:
-        self._ticks: dict[int, int] = {}
 
-    def note(self, packet: av.Packet) -> None:
-        stamp = packet.dts if packet.pts is None else packet.pts
-        if stamp is not None:
-            end, index = stamp + (packet.duration or 0), packet.stream_index
-            if end > self._ticks.get(index, 0):
-                self._ticks[index] = end
-
-    def seconds(self, streams: Iterable[Stream]) -> float:
-        """When the last of `streams` ends."""
-        return max((self._ticks.get(one.index, 0) * float(one.time_base) for one in streams), default=0.0)
-
-    def check(self, path: Path, container: InputContainer, stream: Stream) -> None:
-        """Raises Unreadable where `stream`, all of which has passed, or the whole file ends before its header says."""
-        promised, of_whole = promised_seconds(path, container, stream)
-        check_length(self.seconds(container.streams if of_whole else [stream]), promised)
+def _last_end(path: Path) -> float:
+    """Seconds until the last packet of any stream is over."""
+    end = 0.0
+    with opened(path) as container:
+        for packet in container.demux():
+            stamp = packet.dts if packet.pts is None else packet.pts
+            if stamp is not None:
+                end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
+    return end
 
 
 def _probing(path: Path) -> dict[str, str]:
-    # FFmpeg would search half of a short WAV for compressed sound in disguise, which takes as long as all the rest.
+    # FFmpeg would search half of a short WAV for compressed sound in disguise, which takes as long as all the rest, and
+    # hand out its samples by sixteen milliseconds.
     with path.open("rb") as handle:
         head = handle.read(12)
-    return {"probesize": "4096"} if head[:4] == b"RIFF" and head[8:] == b"WAVE" else {}
+    return {"probesize": "4096", "max_size": "8192"} if head[:4] == b"RIFF" and head[8:] == b"WAVE" else {}
 
 
 def _frozen(path: Path) -> bool:

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from inforeg_cli.data.media.containers import Ends, opened, video_stream
+from inforeg_cli.data.media.containers import check_length, opened, video_stream
 from inforeg_cli.data.media.errors import NO_TIMES, NO_VIDEO, UNDECODABLE, Unreadable
 
 #: Packets are kept in memory up to this many bytes; those of a larger file are read a second time.
@@ -119,24 +119,25 @@ class Reel:
                 yield number, frame
 
     def _read(self, container: InputContainer) -> None:
-        ends = Ends()
         self._packets: list[av.Packet] | None = []
         #: Of each packet, in the order of decoding, its time in ticks.
         self._stamps: list[int | None] = []
         #: The packets where decoding may start, and the stamps of all that are shown.
         self._keys: list[int] = []
         self._shown: list[int | None] = []
-        durations, size, damaged = {}, 0, None
-        for packet in container.demux():
-            ends.note(packet)
-            if packet.stream_index != self._stream.index or not packet.size:
+        durations, end, size, damaged = {}, 0, 0, None
+        for packet in container.demux(self._stream):
+            if not packet.size:
                 continue
-            stamp = packet.pts
+            stamp, duration = packet.pts, packet.duration
+            at = packet.dts if stamp is None else stamp
+            if at is not None:
+                end = max(end, at + (duration or 0))
             if packet.is_keyframe:
                 self._keys.append(len(self._stamps))
             if not packet.is_discard:
                 self._shown.append(stamp)
-                durations[stamp] = packet.duration
+                durations[stamp] = duration
             if packet.is_corrupt:
                 damaged = packet
             self._stamps.append(stamp)
@@ -145,7 +146,7 @@ class Reel:
                 self._packets = None
             elif self._packets is not None:
                 self._packets.append(packet)
-        ends.check(self._path, container, self._stream)
+        check_length(self._path, container, self._stream, end * self._tick)
         if not self._shown:
             raise Unreadable(NO_VIDEO)
         if damaged is not None:

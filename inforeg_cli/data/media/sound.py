@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 
 from inforeg_cli.data.kinds import AudioSettings
-from inforeg_cli.data.media.containers import Ends, check_length, opened, promised_seconds
+from inforeg_cli.data.media.containers import check_length, opened
 from inforeg_cli.data.media.errors import CUT, NO_AUDIO, NOT_FINITE, UNDECODABLE, MediaError, Unreadable
 
 #: A peak below this, -80 dB of full scale, counts as silence.
@@ -40,7 +40,7 @@ def audio(path: Path, settings: AudioSettings) -> np.ndarray:
         if not found:
             raise Unreadable(NO_AUDIO)
         if found < wanted:
-            _check_whole(path, container, stream, found / settings.sample_rate)
+            check_length(path, container, stream, found / settings.sample_rate)
     samples = np.concatenate(pieces)[:wanted]
     if not np.isfinite(samples).all():
         raise MediaError(NOT_FINITE)
@@ -80,19 +80,6 @@ def look_wav(path: Path) -> None:
                 return
             handle.seek(length + length % 2, io.SEEK_CUR)
     raise Unreadable(CUT, "a WAV header without samples")
-
-
-def _check_whole(path: Path, container: InputContainer, stream: av.AudioStream, found: float) -> None:
-    """Raises Unreadable where the sound, of which `found` seconds were there, was cut."""
-    promised, of_whole = promised_seconds(path, container, stream)
-    if of_whole and found < promised:
-        # Sound may be shorter than the pictures beside it: has the file itself an end?
-        with opened(path) as again:
-            ends = Ends()
-            for packet in again.demux():
-                ends.note(packet)
-            found = max(found, ends.seconds(again.streams))
-    check_length(found, promised)
 
 
 def _resampled(container: InputContainer, stream: av.AudioStream, rate: int, wanted: int) -> Iterator[np.ndarray]:

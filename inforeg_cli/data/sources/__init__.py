@@ -34,6 +34,7 @@ class Scan:
     inputs:  digest of manifest, lists and arrays, to notice that they changed.
     arrays:  by modality, the numbers of each row where they do not lie in a file of their own; None where one lacks.
     schemes: the split schemes there are now; those of the recipe that lack their lists are left out.
+    keep:    published lists that were fetched or given, with the paths at which a later look finds them.
     """
 
     table: Table
@@ -44,6 +45,7 @@ class Scan:
     found: list[Found] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
     warnings: Problems = field(default_factory=Problems)
+    keep: Mapping[Path, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import CmuMosiRecipe, count
+from inforeg_cli.data.recipe import CmuMosiRecipe
 from inforeg_cli.data.sources import Found, Scan, multibench
+from inforeg_cli.data.sources.lists import files_digest
 from inforeg_cli.data.sources.segments import Segment, Segments
 from inforeg_cli.data.sources.table import Row, Table
-from inforeg_cli.data.store import SPLITS, file_digest
+from inforeg_cli.data.store import SPLITS
 from inforeg_cli.errors import Misuse
-from inforeg_cli.files import digest
+from inforeg_cli.naming import count
 
 #: The split scheme of the pickles, and of the SDK's standard folds.
 SCHEME = "standard"
-#: The modality whose steps are the words that the others are aligned to.
-WORDS = "text"
 GROUP = "video"
 BINARY, SEVEN = "sentiment", "sentiment7"
 #: The farthest that a score lies from 0; a mean in float32 may exceed it by rounding.
@@ -48,12 +47,12 @@ def scan(recipe: CmuMosiRecipe, raw: Path, splits: Path | None) -> Scan:
 
         split_of = {video: split for split, videos in recipe.folds.items() for video in videos}
         sequences = {name: files[name] for name in recipe.modalities}
-        word_aligned.read(files[_SCORES], sequences, WORDS, split_of, segments)
+        word_aligned.read(files[_SCORES], sequences, recipe.words, split_of, segments)
     problems = Problems()
     return Scan(
         table=_table(" and ".join(path.name for path in files.values()), segments.rows, problems),
         folder=raw,
-        inputs=_digest(files),
+        inputs=files_digest(files),
         schemes=tuple(recipe.split or (SCHEME,)),
         arrays=segments.arrays,
         found=_found(files, segments.rows),
@@ -64,11 +63,7 @@ def scan(recipe: CmuMosiRecipe, raw: Path, splits: Path | None) -> Scan:
 
 def inputs(recipe: CmuMosiRecipe, raw: Path, splits: Path | None) -> str:
     """Names the pickle, or all sequences and the scores."""
-    return _digest(_files(recipe, raw))
-
-
-def _digest(files: Mapping[str, Path]) -> str:
-    return digest(*(part for what, path in files.items() for part in (what, file_digest(path))))
+    return files_digest(_files(recipe, raw))
 
 
 def _files(recipe: CmuMosiRecipe, raw: Path) -> dict[str, Path]:
@@ -80,8 +75,10 @@ def _files(recipe: CmuMosiRecipe, raw: Path) -> dict[str, Path]:
     for name in recipe.pickles:
         if name in there:
             return {_PICKLE: raw / name}
-    if WORDS not in recipe.arrays:
-        raise Misuse(f"{recipe.name}: sequences are aligned to the words, so the recipe needs a modality {WORDS!r}")
+    if recipe.words not in recipe.arrays:
+        raise Misuse(
+            f"{recipe.name}: sequences are aligned to the words, so the recipe needs a modality {recipe.words!r}"
+        )
     files, missing = {}, []
     for what, pattern in {**recipe.arrays, _SCORES: recipe.scores}.items():
         fitting = [name for name in there if fnmatch.fnmatchcase(name, pattern)]

@@ -1,18 +1,21 @@
 """CREMA-D as its repository lays it out: AudioWAV/*.wav, VideoFlash/*.flv, named ACTOR_SENTENCE_EMOTION_LEVEL."""
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from inforeg_cli import paths
 from inforeg_cli.data.pointers import RawFile, raw_files, refuse_pointers, verify_against_pointers
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import CremaDRecipe, count
+from inforeg_cli.data.recipe import CremaDRecipe
 from inforeg_cli.data.sources import Found, Scan, lists
 from inforeg_cli.data.sources.table import Row, Table
 from inforeg_cli.errors import Misuse
 from inforeg_cli.files import digest
+from inforeg_cli.naming import count
 
 #: The scheme with published lists.
 PAPER = "paper"
@@ -31,7 +34,7 @@ def scan(recipe: CremaDRecipe, raw: Path, splits: Path | None) -> Scan:
     """One row a clip, in the order of the ids: those of the split lists where they are at hand, else whatever lies in
     one of the folders.
 
-    The lists are looked for in `splits`, else with the raw files and beside their folder, where they are kept once
+    The lists are looked for in `splits`, else with the raw files, beside their folder, and where they are kept once
     fetched or given. Raises Misuse where folders or lists are not CREMA-D's, InforegError where there are Git LFS
     pointers.
     """
@@ -41,11 +44,11 @@ def scan(recipe: CremaDRecipe, raw: Path, splits: Path | None) -> Scan:
     problems, warnings = Problems(), Problems()
     named = _named(recipe, files, problems, warnings)
     place = _place(recipe, raw, base, splits)
-    if place is None and PAPER in recipe.split:
-        place = _fetched(recipe, raw, warnings)
-    if splits is not None and not _kept(raw).exists():
-        lists.copy(recipe.lists, splits, _kept(raw))
-    listed = _listed(recipe, place) if place else {}
+    contents = _contents(recipe, place) if place else _fetched(recipe, warnings)
+    origin = str(place or recipe.lists_url)
+    listed = _listed(contents, origin)
+    kept = _kept(recipe)
+    worth_keeping = contents and (place is None or splits is not None) and not kept.exists()
     if listed:
         _warn_unlisted(recipe, named, listed, warnings)
     clips = _clips(named, listed)
@@ -55,7 +58,7 @@ def scan(recipe: CremaDRecipe, raw: Path, splits: Path | None) -> Scan:
     ]
     found.append(Found("Git LFS pointers in place of files", 0))
     found += [
-        Found(f"clips in {split}.csv", number, remark=str(place)) for split, number in Counter(listed.values()).items()
+        Found(f"clips in {split}.csv", number, remark=origin) for split, number in Counter(listed.values()).items()
     ]
     return Scan(
         table=Table(
@@ -67,6 +70,7 @@ def scan(recipe: CremaDRecipe, raw: Path, splits: Path | None) -> Scan:
         found=found,
         problems=problems,
         warnings=warnings,
+        keep={kept / name: content for name, content in contents.items()} if worth_keeping else {},
     )
 
 
@@ -74,7 +78,7 @@ def inputs(recipe: CremaDRecipe, raw: Path, splits: Path | None) -> str:
     """Names the split lists or, where there are none, the clips that lie there. Fetches nothing."""
     base = _base(recipe, raw)
     if place := _place(recipe, raw, base, splits):
-        return _digest(recipe, (), _listed(recipe, place))
+        return _digest(recipe, (), _listed(_contents(recipe, place), str(place)))
     named = _named(recipe, _files(recipe, base), Problems(), Problems())
     return _digest(recipe, _clips(named, {}), {})
 
@@ -162,19 +166,28 @@ def _place(recipe: CremaDRecipe, raw: Path, base: Path, splits: Path | None) -> 
             raise Misuse(f"--splits {splits}: {recipe.name} has no scheme {PAPER!r} that lists are for")
         return None
     if splits is None:
-        return lists.find(recipe.lists, [raw, raw / "splits", base, base / "splits", _kept(raw)])
+        beside = raw.absolute().parent / "splits"
+        return lists.find(recipe.lists, [raw, raw / "splits", base, base / "splits", beside, _kept(recipe)])
     if place := lists.find(recipe.lists, [splits]):
         return place
     raise Misuse(f"--splits {splits}: expected {' and '.join(recipe.lists)} there")
 
 
-def _kept(raw: Path) -> Path:
-    return raw.absolute().parent / "splits"
+def _kept(recipe: CremaDRecipe) -> Path:
+    """Under the root, wherever the raw files lie: theirs may be a place that others share, or nobody may write to."""
+    return paths.root() / "datasets" / recipe.name / "splits"
 
 
-def _fetched(recipe: CremaDRecipe, raw: Path, warnings: Problems) -> Path | None:
+def _contents(recipe: CremaDRecipe, place: Path) -> dict[str, bytes]:
+    return {name: (place / name).read_bytes() for name in recipe.lists}
+
+
+def _fetched(recipe: CremaDRecipe, warnings: Problems) -> dict[str, bytes]:
+    """The lists from the network; none where no scheme is in need of them, or they cannot be had."""
+    if PAPER not in recipe.split:
+        return {}
     try:
-        lists.fetch(recipe.lists, recipe.lists_url, _kept(raw))
+        return lists.fetch(recipe.lists, recipe.lists_url)
     except lists.NotFetched as error:
         others = [scheme for scheme in recipe.split if scheme != PAPER]
         get = f"put {' and '.join(recipe.lists)} from {recipe.lists_url} into a folder and give it with --splits DIR"
@@ -182,23 +195,22 @@ def _fetched(recipe: CremaDRecipe, raw: Path, warnings: Problems) -> Path | None
             raise Misuse(f"{recipe.name} needs its split lists: {get}\n  {error}") from None
         warnings.add("the split lists are absent", f"there is only the scheme {others[0]!r}", str(error))
         warnings.add(f"to have the scheme {PAPER!r}", get)
-        return None
-    return _kept(raw)
+        return {}
 
 
-def _listed(recipe: CremaDRecipe, place: Path) -> dict[str, str]:
-    """The split of each clip in the lists."""
+def _listed(contents: Mapping[str, bytes], origin: str) -> dict[str, str]:
+    """The split of each clip in the lists, which come from the folder `origin`."""
     listed: dict[str, str] = {}
-    for name in recipe.lists:
-        path = place / name
-        with path.open(newline="", encoding="utf-8") as handle:
-            for line, cells in enumerate(csv.reader(handle), start=1):
-                told = _NAME.fullmatch(cells[0]) if len(cells) == 2 else None
-                if told is None or told["emotion"] != cells[1]:
-                    raise Misuse(f"{path}: line {line} is no clip and its emotion: {','.join(cells)[:80]!r}")
-                if cells[0] in listed:
-                    raise Misuse(f"{path}: line {line}: {cells[0]} is listed twice")
-                listed[cells[0]] = path.stem
+    for name, content in contents.items():
+        where, split = f"{origin}/{name}", Path(name).stem
+        text = io.StringIO(content.decode("utf-8", "replace"), newline="")
+        for line, cells in enumerate(csv.reader(text), start=1):
+            told = _NAME.fullmatch(cells[0]) if len(cells) == 2 else None
+            if told is None or told["emotion"] != cells[1]:
+                raise Misuse(f"{where}: line {line} is no clip and its emotion: {','.join(cells)[:80]!r}")
+            if cells[0] in listed:
+                raise Misuse(f"{where}: line {line}: {cells[0]} is listed twice")
+            listed[cells[0]] = split
     return listed
 
 

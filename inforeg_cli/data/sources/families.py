@@ -20,19 +20,38 @@ def scan(recipe: TableRecipe, raw: Path, splits: Path | None) -> Scan:
 
     Raises Misuse where there are none, saying where they come from, or where lists cannot be read.
     """
-    if not isinstance(recipe, ManifestRecipe) and not (raw.is_dir() and any(raw.iterdir())):
-        raise Misuse("\n".join([f"{recipe.name}: there are no raw files in {raw}", *how_to_get(recipe, raw)]))
-    if splits is not None and not splits.is_dir():
-        raise Misuse(f"--splits {splits}: there is no such folder")
+    require(recipe, raw)
+    _check_folder(splits)
     return _module(recipe).scan(recipe, raw, splits)
 
 
+def require(recipe: TableRecipe, raw: Path) -> None:
+    """Raises Misuse where there are no raw files, saying where they come from."""
+    if raw.exists() and not raw.is_dir():
+        raise Misuse(f"{recipe.name}: {raw} is not a folder")
+    if not isinstance(recipe, ManifestRecipe) and not (raw.is_dir() and any(raw.iterdir())):
+        raise Misuse("\n".join([f"{recipe.name}: there are no raw files in {raw}", *how_to_get(recipe, raw)]))
+
+
 def inputs(recipe: TableRecipe, raw: Path, splits: Path | None) -> str | None:
-    """The digest that the scan's `inputs` would be; None where the raw files are gone."""
+    """The digest that the scan's `inputs` would be; None where the raw files are gone.
+
+    Raises Misuse where the lists that were asked for are not in `splits`.
+    """
+    _check_folder(splits)
     try:
         return _module(recipe).inputs(recipe, raw, splits)
-    except (OSError, Misuse):
+    except OSError:
         return None
+    except Misuse:
+        if splits is not None:
+            raise
+        return None
+
+
+def _check_folder(splits: Path | None) -> None:
+    if splits is not None and not splits.is_dir():
+        raise Misuse(f"--splits {splits}: there is no such folder")
 
 
 def verify(recipe: TableRecipe, raw: Path, progress: Callable[[int, int], None], workers: int) -> int | None:

@@ -10,14 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from inforeg_cli.data.media import is_lfs_pointer
 from inforeg_cli.data.problems import Problems
 from inforeg_cli.data.recipe import HatefulMemesRecipe
 from inforeg_cli.data.sources import Found, Scan
+from inforeg_cli.data.sources.lists import files_digest, read_list
 from inforeg_cli.data.sources.table import Row, Table
-from inforeg_cli.data.store import file_digest
 from inforeg_cli.errors import Misuse
-from inforeg_cli.files import digest
 
 #: The split scheme of the lists.
 SCHEME = "standard"
@@ -42,7 +40,7 @@ def scan(recipe: HatefulMemesRecipe, raw: Path, splits: Path | None) -> Scan:
     return Scan(
         table=Table("the lists", (*_KEYS, SCHEME), tuple(rows), len(rows)),
         folder=raw,
-        inputs=_digest(lists),
+        inputs=files_digest(lists),
         schemes=tuple(recipe.split or (SCHEME,)),
         found=_found(lists, rows),
         problems=problems,
@@ -51,11 +49,7 @@ def scan(recipe: HatefulMemesRecipe, raw: Path, splits: Path | None) -> Scan:
 
 def inputs(recipe: HatefulMemesRecipe, raw: Path, splits: Path | None) -> str:
     """Names the lists."""
-    return _digest(_lists(recipe, raw, splits))
-
-
-def _digest(lists: Mapping[str, Path]) -> str:
-    return digest(*(part for split, path in lists.items() for part in (split, file_digest(path))))
+    return files_digest(_lists(recipe, raw, splits))
 
 
 def _lists(recipe: HatefulMemesRecipe, raw: Path, splits: Path | None) -> dict[str, Path]:
@@ -71,7 +65,7 @@ def _lists(recipe: HatefulMemesRecipe, raw: Path, splits: Path | None) -> dict[s
 def _rows(path: Path, split: str, first: int, problems: Problems) -> Iterator[Row]:
     """The sound lines of a list. What is wrong with the others becomes a problem, with its line."""
     index = first
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_list(path).split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path.name}:{number}"
@@ -99,20 +93,6 @@ def _wrong(entry: Any) -> tuple[str, str] | None:
         if not isinstance(entry.get(key), kind) or isinstance(entry.get(key), bool):
             return f"{key} is of the wrong kind", repr(entry[key])
     return None
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Misuse(f"{path}: cannot read the list: {error.strerror}") from None
-    if is_lfs_pointer(content):
-        raise Misuse(f"{path} is a Git LFS pointer, not the list itself: fetch it with `git lfs pull`")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise Misuse(f"{path}: line {line} is not UTF-8") from None
 
 
 def _found(lists: Mapping[str, Path], rows: Sequence[Row]) -> list[Found]:

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inforeg_cli.data import media
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import KineticsSoundsRecipe, count
+from inforeg_cli.data.recipe import KineticsSoundsRecipe
 from inforeg_cli.data.sources import Found, Scan
+from inforeg_cli.data.sources.lists import files_digest, read_list
 from inforeg_cli.data.sources.table import Row, Table
 from inforeg_cli.data.sources.tree import Video, videos
-from inforeg_cli.data.store import file_digest
 from inforeg_cli.errors import Misuse
-from inforeg_cli.files import digest
+from inforeg_cli.naming import count
 
 #: The split scheme of the lists.
 SCHEME = "released"
@@ -60,7 +59,7 @@ def scan(recipe: KineticsSoundsRecipe, raw: Path, splits: Path | None) -> Scan:
     return Scan(
         table=_table(entries, files, lists),
         folder=raw,
-        inputs=_digest(lists),
+        inputs=files_digest(lists),
         schemes=tuple(recipe.split or (SCHEME,)),
         found=[*_found(lists, entries, files), *folders],
         problems=problems,
@@ -70,11 +69,7 @@ def scan(recipe: KineticsSoundsRecipe, raw: Path, splits: Path | None) -> Scan:
 
 def inputs(recipe: KineticsSoundsRecipe, raw: Path, splits: Path | None) -> str:
     """Names the lists. Raises Misuse where they are absent."""
-    return _digest(_lists(recipe, raw, splits))
-
-
-def _digest(lists: Mapping[str, Path]) -> str:
-    return digest(*(part for split, path in lists.items() for part in (split, file_digest(path))))
+    return files_digest(_lists(recipe, raw, splits))
 
 
 def _lists(recipe: KineticsSoundsRecipe, raw: Path, splits: Path | None) -> dict[str, Path]:
@@ -96,7 +91,7 @@ def _entries(lists: Mapping[str, Path], problems: Problems) -> list[Entry]:
     """In the order of the lists; of a video that is listed again, the first line."""
     entries: dict[Key, Entry] = {}
     for split, path in lists.items():
-        for number, line in enumerate(_text(path).splitlines(), start=1):
+        for number, line in enumerate(read_list(path).splitlines(), start=1):
             if not line.strip():
                 continue
             where = f"{path.name} line {number}"
@@ -112,20 +107,6 @@ def _entries(lists: Mapping[str, Path], problems: Problems) -> list[Entry]:
     if not entries and not problems:
         problems.add(" and ".join(path.name for path in lists.values()), "the lists are empty")
     return list(entries.values())
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Misuse(f"{path}: cannot read the list: {error.strerror}") from None
-    if media.is_lfs_pointer(content):
-        raise Misuse(f"{path} is a Git LFS pointer, not the list itself: fetch it with `git lfs pull`")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise Misuse(f"{path}: line {line} is not UTF-8") from None
 
 
 def _by_key(every: Iterable[Video], listed: set[Key], warnings: Problems) -> tuple[dict[Key, Video], list[Video]]:

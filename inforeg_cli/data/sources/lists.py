@@ -1,15 +1,17 @@
-"""Published split lists: found beside the raw files or fetched, and used only where they are the very ones expected."""
+"""Lists of a dataset's clips as its publisher gives them: reading them, and finding or fetching the very ones expected."""
 
 import hashlib
 import http.client
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from inforeg_cli.errors import InforegError, Misuse
-from inforeg_cli.files import write_atomically
+from inforeg_cli.data.media import is_lfs_pointer
+from inforeg_cli.data.problems import Problems
+from inforeg_cli.data.store import file_digest
+from inforeg_cli.errors import Misuse
+from inforeg_cli.files import digest, write_atomically
 
 #: Seconds to wait for a server that says nothing.
 _PATIENCE = 5
@@ -19,6 +21,26 @@ _MOST_BYTES = 1 << 24
 
 class NotFetched(Exception):
     """The lists cannot be had from the network; says why."""
+
+
+def read_list(path: Path) -> str:
+    """The text of the list at `path`. Raises Misuse where there is none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Misuse(f"{path}: cannot read the list: {error.strerror}") from None
+    if is_lfs_pointer(content):
+        raise Misuse(f"{path} is a Git LFS pointer, not the list itself: fetch it with `git lfs pull`")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise Misuse(f"{path}: line {line} is not UTF-8") from None
+
+
+def files_digest(files: Mapping[str, Path]) -> str:
+    """Names what each of the files is, and its content."""
+    return digest(*(part for what, path in files.items() for part in (what, file_digest(path))))
 
 
 def find(wanted: Mapping[str, str], places: Sequence[Path]) -> Path | None:
@@ -39,33 +61,25 @@ def find(wanted: Mapping[str, str], places: Sequence[Path]) -> Path | None:
     return None
 
 
-def fetch(wanted: Mapping[str, str], url: str, into: Path) -> None:
-    """Fetch every list `wanted` from the folder `url` into the folder `into`.
+def fetch(wanted: Mapping[str, str], url: str) -> dict[str, bytes]:
+    """The content of every list `wanted`, from the folder `url`; nothing is written.
 
-    Raises NotFetched where that fails or something else is served, InforegError where they cannot be written.
+    Raises NotFetched where that fails or something else is served.
     """
-    contents = {name: _read(name, url, sha256) for name, sha256 in wanted.items()}
+    return {name: _fetched(name, url, sha256) for name, sha256 in wanted.items()}
+
+
+def keep(contents: Mapping[Path, bytes], warnings: Problems) -> None:
+    """Write lists to where the next look finds them; where that cannot be, they must be given then, and it is told."""
     try:
-        _keep(contents, into)
+        for path, content in contents.items():
+            write_atomically(path, partial(_write, content))
     except OSError as error:
-        raise InforegError(
-            f"cannot keep the split lists in {into}: {error.strerror}; put {' and '.join(wanted)} from {url} "
-            "into a folder and give it with --splits DIR"
-        ) from None
+        folder = next(iter(contents)).parent
+        warnings.add(f"cannot keep the split lists in {folder}", "give them with --splits DIR", error.strerror or "")
 
 
-def copy(wanted: Mapping[str, str], place: Path, into: Path) -> None:
-    """Copy the lists from `place`, so that they need not be given again; where that cannot be, they must."""
-    with suppress(OSError):
-        _keep({name: (place / name).read_bytes() for name in wanted}, into)
-
-
-def _keep(contents: Mapping[str, bytes], into: Path) -> None:
-    for name, content in contents.items():
-        write_atomically(into / name, partial(_write, content))
-
-
-def _read(name: str, url: str, sha256: str) -> bytes:
+def _fetched(name: str, url: str, sha256: str) -> bytes:
     try:
         with urllib.request.urlopen(f"{url}/{name}", timeout=_PATIENCE) as response:
             content = response.read(_MOST_BYTES)

@@ -104,9 +104,8 @@ def _locate_text(settings: TextSettings, table: Table, folder: Path, train: Cont
             errors[row.index] = error
     learned = [text for index, text in texts.items() if index in train]
     if not learned:
-        return Located(
-            None, problem=MediaError("no text stands in train in every split scheme, to build a vocabulary on")
-        )
+        none = MediaError("no text stands in train in every split scheme, to build a vocabulary on")
+        return Located(None, errors=errors, problem=none)
     vocabulary = Vocabulary.build(learned, settings)
     tokens = {index: vocabulary.encode(text) for index, text in texts.items()}
     length = settings.length or max((len(found) for index, found in tokens.items() if index in train), default=1)
@@ -157,6 +156,8 @@ def inside(base: str, cell: str) -> Path:
             raise Unreadable("no such file" if not Path(path).exists() else "not a file")
         if not os.access(path, os.R_OK):
             raise Unreadable("the file may not be read")
+    except PermissionError:  # its folder's
+        raise Unreadable("the file may not be read") from None
     except (ValueError, OSError) as error:  # a NUL in the name, a name too long, a loop of links
         raise Unreadable("no such file", str(error)) from None
     return Path(path)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.recipe import ViolentFlowsRecipe, count
+from inforeg_cli.data.recipe import ViolentFlowsRecipe
 from inforeg_cli.data.sources import Found, Scan
 from inforeg_cli.data.sources.table import Row, Table
 from inforeg_cli.data.sources.tree import Video, videos
 from inforeg_cli.errors import Misuse
 from inforeg_cli.files import digest
+from inforeg_cli.naming import count
 
 FOLDS = ("1", "2", "3", "4", "5")
 #: The split schemes: each tests on one fold.

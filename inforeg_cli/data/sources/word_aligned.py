@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from inforeg_cli.data import csd
-from inforeg_cli.data.recipe import count
 from inforeg_cli.data.sources.segments import Cleaning, Segment, Segments, numbers
 from inforeg_cli.errors import Misuse
+from inforeg_cli.naming import count
 
 
 def read(scores: Path, files: Mapping[str, Path], words: str, split_of: Mapping[str, str], segments: Segments) -> None:

@@ -22,7 +22,8 @@ class Pictures(Transform):
     """What images and frames have in common: uint8 as 0 to 1, floats as they are, statistics by channel.
 
     In evaluation the whole image, stretched to `size`. With `crop`, in training, a random part of it: its area within
-    `crop_scale` of the image's, its sides within 3:4 and 4:3, or the image's own where it would stick out.
+    `crop_scale` of the image's, its sides within 3:4 and 4:3, or the image's own where it would stick out; both are
+    rounded to whole pixels.
     """
 
     class Config(Settings):
