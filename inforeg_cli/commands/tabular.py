@@ -66,7 +66,8 @@ def _print_rich(table: Table) -> None:
 
     grid = Grid(title=Text(table.title), title_justify="left")
     for name, column in zip(table.columns, zip(*table.rows, strict=True), strict=True):
-        grid.add_column(name, justify="right" if all(isinstance(cell, int) for cell in column) else "left")
+        justify = "right" if all(isinstance(cell, int) for cell in column) else "left"
+        grid.add_column(name, justify=justify, overflow="fold")  # an address that is cut leads nowhere
     for row in table.rows:
         grid.add_row(*map(Text, _texts(row)))
     out.print(grid)

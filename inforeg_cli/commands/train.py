@@ -35,7 +35,7 @@ def train(
         str | None,
         typer.Option(
             show_default="joint",
-            help="joint, uniform, ogm or inforeg; takes presets/<dataset>/<method>.toml where there is one.",
+            help="One of those that `inforeg methods` lists; takes presets/<dataset>/<method>.toml where there is one.",
             rich_help_panel=_WHAT,
         ),
     ] = None,
@@ -167,6 +167,7 @@ def assemble(
     """The experiment that the options ask for, the store it runs on, and the preset it came from, if any."""
     from inforeg_cli import presets
     from inforeg_cli.data import catalogue
+    from inforeg_cli.methods import METHODS
     from inforeg_cli.resolve import merge, resolve
 
     layers = [] if preset is None else [presets.load(preset)]
@@ -190,7 +191,8 @@ def assemble(
             layers.append(presets.load(preset))
     if preset is not None:
         say(f"settings from preset {preset}")
-    if method is not None:
+    # A preset's name, such as ogm-ge, is a method with its options.
+    if method is not None and not (preset == f"{store.name}/{method}" and method not in {*METHODS, "uniform"}):
         layers.append({"method": {"name": method}})
     layers += [assigned, flags]
     raw: dict[str, Any] = {}

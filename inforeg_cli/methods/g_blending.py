@@ -33,7 +33,8 @@ class GBlending(Method):
     before every `super_epoch` epochs, over as many, from the weights as they are. `weights`, by modality and ``fused``,
     are taken instead where they are given (the released code has no estimator and knows only this).
 
-    A tenth of train is held out from the training and its probes. Weights sum to 1 (to 2 in the paper's proposition).
+    Deviations: a tenth of train is held out from the training and its probes, and that is what the gain is measured on;
+    weights sum to 1 (to 2 in the paper's proposition).
     """
 
     paper = "https://arxiv.org/abs/1905.12681"

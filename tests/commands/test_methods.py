@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from inforeg_cli import presets
+from inforeg_cli import console, presets
 from inforeg_cli.app import main
 from inforeg_cli.descriptions import GROUPS, REQUIREMENTS, descriptions
 from inforeg_cli.methods import METHODS
@@ -60,7 +60,7 @@ def test_the_list_has_every_method_with_its_group_and_baseline(inforeg):
 
 @pytest.mark.parametrize("format", ["rich", "markdown", "csv"])
 def test_every_format_names_all_of_them(inforeg, monkeypatch, format):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)  # the terminal's was read when the first test began
     code, out, _ = inforeg("methods", "--format", format)
     assert code == 0 and all(name in out for name, _, _ in LISTED)
 

@@ -281,3 +281,12 @@ def test_a_model_that_cannot_be_built_leaves_no_run(inforeg, make_store, tmp_pat
     code, _, err = inforeg("train", "--dataset", make_store().path, "--set", "encoders.vector=cnn", *SHORT)
     assert code == 2 and "cnn" in err
     assert not list((tmp_path / "runs").glob("*/config.json"))
+
+
+def test_the_name_of_a_preset_that_is_no_method_is_enough(inforeg):
+    code, planned, _ = inforeg("train", "--dataset", "digits", "--method", "ogm-ge", "--dry-run")
+    assert code == 0
+    assert "# ogm-ge on digits, preset digits/ogm-ge" in planned
+    assert "method.noise = True" in planned
+    code, _, told = inforeg("train", "--dataset", "digits", "--method", "ogm-gee", "--dry-run")
+    assert code == 2 and "there is no method" in told
