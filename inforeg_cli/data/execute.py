@@ -1,8 +1,6 @@
 """Carrying out a plan: decode in processes, keep what is done, and give the store its name when it is whole."""
 
-import shutil
 import signal
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -22,6 +20,7 @@ from inforeg_cli.data.splits import report_unlearnable
 from inforeg_cli.data.store import FORMAT_VERSION, Store, work_folder
 from inforeg_cli.data.writer import Entry, described_by, finish, sync
 from inforeg_cli.errors import BadInput, InforegError, Misuse
+from inforeg_cli.files import replace_folder
 from inforeg_cli.naming import count
 
 
@@ -86,7 +85,8 @@ def execute(
                 else:
                     journal.remove()
                 raise
-        _put(work, out)
+        replace_folder(work, out)
+        sync(out.parent)
     except OSError as error:
         kept = "; what was done is kept, and the same call goes on from there" if work.is_dir() else ""
         raise InforegError(f"cannot prepare {out}: {reason(error)}{kept}") from error
@@ -217,17 +217,6 @@ def _is_complete(work: Path, described: Mapping[str, Any]) -> bool:
         return False
     made = {"recipe": store.recipe_digest, "inputs": store.inputs_digest, "decoders": store.decoders}
     return all(described[key] == value for key, value in made.items())
-
-
-def _put(work: Path, out: Path) -> None:
-    if out.exists():
-        old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.", suffix=".old"))
-        out.replace(old / out.name)
-        work.replace(out)
-        shutil.rmtree(old)
-    else:
-        work.replace(out)
-    sync(out.parent)
 
 
 def refusal(name: str, plan: Plan) -> BadInput:
