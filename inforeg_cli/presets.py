@@ -8,7 +8,7 @@ from typing import Any
 from inforeg_cli import paths
 from inforeg_cli.errors import Misuse
 from inforeg_cli.naming import nearest
-from inforeg_cli.resolve import merge
+from inforeg_cli.settings import merge
 
 
 def find(name: str) -> Path | None:

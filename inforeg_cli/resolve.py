@@ -13,25 +13,8 @@ from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.methods import METHODS, MethodConfig
 from inforeg_cli.models.encoders import default_encoder
 from inforeg_cli.naming import nearest
-from inforeg_cli.settings import Settings
+from inforeg_cli.settings import Settings, merge
 from inforeg_cli.window import Window
-
-
-def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
-    """`update` over `base`, table by table; a table whose `name` changes is another thing, so its old keys go.
-
-    A plain word under a table is the table's name: ``method = "ogm"`` is ``method = { name = "ogm" }``.
-    """
-    renamed = "name" in update and base.get("name", update["name"]) != update["name"]
-    merged = {} if renamed else dict(base)
-    for key, value in update.items():
-        old = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(old, str):
-            old = {"name": old}
-        elif isinstance(value, str) and isinstance(old, Mapping):
-            value = {"name": value}
-        merged[key] = merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
-    return merged
 
 
 def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:

@@ -19,3 +19,20 @@ def dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """`update` over `base`, table by table; a table whose `name` changes is another thing, so its old keys go.
+
+    A plain word under a table is the table's name: ``method = "ogm"`` is ``method = { name = "ogm" }``.
+    """
+    renamed = "name" in update and base.get("name", update["name"]) != update["name"]
+    merged = {} if renamed else dict(base)
+    for key, value in update.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, str):
+            old = {"name": old}
+        elif isinstance(value, str) and isinstance(old, Mapping):
+            value = {"name": value}
+        merged[key] = merge(old, value) if isinstance(value, Mapping) and isinstance(old, Mapping) else value
+    return merged

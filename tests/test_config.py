@@ -13,7 +13,8 @@ from inforeg_cli.config import Experiment
 from inforeg_cli.data.store import Store
 from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.methods import OGM
-from inforeg_cli.resolve import merge, resolve, restored
+from inforeg_cli.resolve import resolve, restored
+from inforeg_cli.settings import merge
 
 OFFICIAL = {
     "method": {

@@ -168,7 +168,8 @@ def assemble(
     from inforeg_cli import presets
     from inforeg_cli.data import catalogue
     from inforeg_cli.methods import METHODS
-    from inforeg_cli.resolve import merge, resolve
+    from inforeg_cli.resolve import resolve
+    from inforeg_cli.settings import merge
 
     layers = [] if preset is None else [presets.load(preset)]
     assigned = presets.from_assignments(assignments)

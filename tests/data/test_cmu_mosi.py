@@ -19,8 +19,9 @@ from inforeg_cli.data.sources import Scan, cmu_mosi
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import Misuse
 from inforeg_cli.progress import Silent
-from inforeg_cli.resolve import merge, resolve
+from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
+from inforeg_cli.settings import merge
 
 RECIPE = paths.shipped("datasets") / "cmu-mosi" / "recipe.toml"
 UTTERANCES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "cmu-mosi-utterances" / "manifest.csv"

@@ -20,8 +20,9 @@ from inforeg_cli.data.vocabulary import Vocabulary
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.progress import Silent
-from inforeg_cli.resolve import merge, resolve
+from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
+from inforeg_cli.settings import merge
 
 RECIPE = paths.shipped("datasets") / "hateful-memes" / "recipe.toml"
 COUNTS = {"train.jsonl": 12, "dev_seen.jsonl": 4, "test_seen.jsonl": 6}

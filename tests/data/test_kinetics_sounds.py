@@ -20,8 +20,9 @@ from inforeg_cli.data.sources import Scan, families, kinetics_sounds
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.progress import Silent
-from inforeg_cli.resolve import merge, resolve
+from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
+from inforeg_cli.settings import merge
 
 RELEASED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "kinetics-sounds"
 RECIPE = paths.shipped("datasets") / "kinetics-sounds" / "recipe.toml"

@@ -18,8 +18,9 @@ from inforeg_cli.data.sources import Scan, violent_flows
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.progress import Silent
-from inforeg_cli.resolve import merge, resolve
+from inforeg_cli.resolve import resolve
 from inforeg_cli.run_folder import RunFolder
+from inforeg_cli.settings import merge
 
 RECIPE = paths.shipped("datasets") / "violent-flows" / "recipe.toml"
 FOLDS = ("1", "2", "3", "4", "5")
