@@ -38,9 +38,9 @@ class StudyRow(Settings):
 
     name: str
     method: str = "joint"
-    set: dict[str, Any] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
     modalities: list[int] | None = None
-    printed: dict[str, dict[str, float]] = {}
+    printed: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
 class Study(Settings):
@@ -48,8 +48,8 @@ class Study(Settings):
 
     title: str
     seeds: list[int] = Field([0, 1, 2], min_length=1)
-    set: dict[str, Any] = {}
-    axes: dict[str, list[Any]] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
     rows: list[StudyRow] = Field(min_length=1)
 
 
