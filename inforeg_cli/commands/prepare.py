@@ -138,6 +138,8 @@ def prepare(
     if not made:
         left_out = sum(store.dropped.values())
         more = f", with {left_out:,} clips left out; --force tries them again" if left_out else ""
+        if source is not None:
+            more += f"; {source} was not read: --force prepares from it"
         err.print(f"{store.name} is prepared already and up to date{more}", markup=False)
     print_store(store, format)
 

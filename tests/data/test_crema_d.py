@@ -272,8 +272,11 @@ def test_other_names_are_reported_and_other_files_ignored(recipe, raw, tmp_path)
     (raw / "AudioWAV" / "folder.wav").mkdir()
     assert not crema_d.scan(recipe, raw, tmp_path / "given").problems
     (raw / "AudioWAV" / "1001_DFA_ANG.wav").write_bytes(b"x" * 2000)
-    (line,) = crema_d.scan(recipe, raw, tmp_path / "given").problems.lines()
-    assert line.startswith("AudioWAV/1001_DFA_ANG.wav: the name is not that of a recording (expected ACTOR_SENTENCE_")
+    said = "AudioWAV/1001_DFA_ANG.wav: the name is not that of a recording (expected ACTOR_SENTENCE_"
+    listed = crema_d.scan(recipe, raw, tmp_path / "given")  # which recordings there are, the lists say
+    assert not listed.problems and listed.warnings.lines()[0].startswith(said)
+    (line,) = crema_d.scan(recipe, raw, None).problems.lines()
+    assert line.startswith(said)
 
 
 def test_suffixes_in_capitals_are_recordings(recipe, raw, tmp_path):

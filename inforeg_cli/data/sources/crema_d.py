@@ -42,13 +42,16 @@ def scan(recipe: CremaDRecipe, raw: Path, splits: Path | None) -> Scan:
     files = _files(recipe, base)
     refuse_pointers(base, files)
     problems, warnings = Problems(), Problems()
-    named = _named(recipe, files, problems, warnings)
+    misnamed = Problems()
+    named = _named(recipe, files, misnamed, warnings)
     place = _place(recipe, raw, base, splits)
     contents = _contents(recipe, place) if place else _fetched(recipe, warnings)
     origin = str(place or recipe.lists_url)
     listed = _listed(contents, origin)
     kept = _kept(recipe)
     worth_keeping = contents and (place is None or splits is not None) and not kept.exists()
+    # With lists at hand such a file is one more recording that stands in none of them.
+    (warnings if listed else problems).extend(misnamed)
     if listed:
         _warn_unlisted(recipe, named, listed, warnings)
     clips = _clips(named, listed)
