@@ -12,7 +12,9 @@ from inforeg_cli.commands.demo import demo
 from inforeg_cli.commands.evaluate import evaluate
 from inforeg_cli.commands.methods import methods
 from inforeg_cli.commands.options import help_of
+from inforeg_cli.commands.predict import predict
 from inforeg_cli.commands.prepare import prepare
+from inforeg_cli.commands.sweep import sweep
 from inforeg_cli.commands.train import train
 from inforeg_cli.console import err, out
 from inforeg_cli.errors import InforegError
@@ -24,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (prepare, methods, train, evaluate):
+for command in (prepare, methods, train, sweep, evaluate, predict):
     app.command(help=help_of(command))(command)
 app.add_typer(compare_app, name="compare")
 for command in (demo, bench):
@@ -49,7 +51,9 @@ def _options(
     inforeg prepare digits                 raw recordings to training-ready data
     inforeg methods                        what there is to train with, and what it costs
     inforeg train --method inforeg         one model, one loop, every method
+    inforeg sweep --preset paper/table2    many: a grid of settings, or a paper's table
     inforeg evaluate RUN                   what a model knows, by which modality
+    inforeg predict RUN FILES              what it says of recordings without labels
     inforeg compare runs                   side by side, over seeds and over clips
     """
 

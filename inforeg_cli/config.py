@@ -76,12 +76,14 @@ class Record(Settings):
     test_curve: score the test split every epoch. It chooses nothing.
     trace: squared gradient norms; without them there is no prime window.
     fisher: per-sample squared gradient norms of the fused loss over `fisher_clips` train clips, every epoch (eq. 7).
+    gradient_cosines: cosine similarities between the gradients of an epoch's batches, an encoder at a time (figure 4).
     """
 
     test_curve: bool = True
     trace: bool = True
     fisher: bool = False
     fisher_clips: PositiveInt = 256
+    gradient_cosines: bool = False
 
 
 class Experiment(Settings):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import TypeAdapter
 
-from inforeg_cli import paths, presets
+from inforeg_cli import paths, presets, studies
 from inforeg_cli.config import Data, Experiment
 from inforeg_cli.errors import Misuse
 from inforeg_cli.methods import AGM, METHODS, OGM, PMR, GBlending, Greedy, InfoReg, Joint, MethodConfig, MMPareto
@@ -177,6 +177,8 @@ def _shipped() -> dict[str, Experiment]:
     """By name, what each preset that ships says of method and losses."""
     folder, found = paths.shipped("presets"), {}
     for path in sorted(folder.glob("*/*.toml")):
+        if studies.is_study(str(path)):
+            continue
         name = str(path.relative_to(folder).with_suffix(""))
         settings = presets.load(str(path))
         if "method" in settings:

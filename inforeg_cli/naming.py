@@ -1,4 +1,4 @@
-"""Words for people: suggestions for misspelt names, and runs of numbers."""
+"""Words for people: suggestions for misspelt names, runs of numbers, sizes and durations."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -36,3 +36,11 @@ def size(number: int) -> str:
         if number >= scale:
             return f"{number / scale:.1f} {unit}"
     return f"{number} B"
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``12 min``, ``3 h 05 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -8,7 +8,7 @@ from typing import Any
 from inforeg_cli import paths
 from inforeg_cli.errors import Misuse
 from inforeg_cli.naming import nearest
-from inforeg_cli.settings import merge
+from inforeg_cli.settings import merge, nested
 
 
 def find(name: str) -> Path | None:
@@ -31,6 +31,8 @@ def load(name_or_file: str) -> dict[str, Any]:
         }
         raise Misuse(f"there is no preset '{name_or_file}'; {nearest(name_or_file, known)}")
     settings = _read(path, seen=())
+    if "rows" in settings:
+        raise Misuse(f"{name_or_file} is a study of several experiments: inforeg sweep --preset {name_or_file}")
     return settings if name_or_file.endswith(".toml") else {"dataset": name_or_file.split("/")[0], **settings}
 
 
@@ -56,14 +58,8 @@ def from_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         parts = [part.strip() for part in key.split(".")]
         if not separator or not all(parts):
             raise Misuse(f"--set takes key=value, for example --set optimizer.lr=1e-3; got '{assignment}'")
-        settings = merge(settings, _nested(parts, _value(text.strip())))
+        settings = merge(settings, nested(".".join(parts), _value(text.strip())))
     return settings
-
-
-def _nested(parts: list[str], value: Any) -> dict[str, Any]:
-    for part in reversed(parts):
-        value = {part: value}
-    return value
 
 
 def _value(text: str) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -16,6 +17,11 @@ from inforeg_cli.naming import nearest
 from inforeg_cli.settings import Settings, merge
 from inforeg_cli.window import Window
 
+#: Made once: building one takes longer than all its validating.
+_METHOD, _INPUT, _EXPERIMENT = TypeAdapter(MethodConfig), TypeAdapter(InputConfig), TypeAdapter(Experiment)
+#: By store, what `_clip_shape` has found: a transform looks at every clip's shape, and a sweep asks thousands of times.
+_SHAPES: WeakKeyDictionary[Store, dict[tuple[str, str], tuple[int, ...]]] = WeakKeyDictionary()
+
 
 def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:
     """The experiment that `raw` asks for on this store, with every default filled in.
@@ -28,7 +34,7 @@ def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:
     raw["modalities"] = _chosen(raw.get("modalities"), store)
     fusion_given = "fusion" in raw
     raw = _expand_aliases(raw)
-    options = _validated(TypeAdapter(MethodConfig), raw["method"], "method")
+    options = _validated(_METHOD, raw["method"], "method")
     if "own heads" in options.requires:
         raw.setdefault("unimodal_losses", "own")
     if options.fusion and not fusion_given:
@@ -38,13 +44,13 @@ def resolve(raw: Mapping[str, Any], store: Store) -> Experiment:
     for name in raw["modalities"]:
         modality = store.modalities[name]
         inputs[name] = {"kind": modality.kind, **_table(_table(raw, "inputs"), name)}
-        config = _validated(TypeAdapter(InputConfig), inputs[name], f"inputs.{name}")
-        default = default_encoder(modality.kind, transform_of(store, name, config).shape, modality.sequence)
+        config = _validated(_INPUT, inputs[name], f"inputs.{name}")
+        default = default_encoder(modality.kind, _clip_shape(store, name, config), modality.sequence)
         encoders[name] = merge({"": default.model_dump()}, {"": _table(raw, "encoders").get(name, {})})[""]
     for table in ("inputs", "encoders"):
         if unknown := [name for name in _table(raw, table) if name not in store.modalities]:
             raise Misuse(f"{table} names {', '.join(unknown)}, but {store.name} has {', '.join(store.modalities)}")
-    experiment = _validated(TypeAdapter(Experiment), {**raw, "inputs": inputs, "encoders": encoders})
+    experiment = _validated(_EXPERIMENT, {**raw, "inputs": inputs, "encoders": encoders})
     if experiment.method.name == "joint":  # nothing acts in a window, so another one makes no other run
         experiment = experiment.model_copy(update={"window": Window()})
     _check_against(experiment, store)
@@ -94,6 +100,14 @@ def _chosen(wanted: Any, store: Store) -> list[str]:
     return [name for name in store.modalities if name in names]
 
 
+def _clip_shape(store: Store, name: str, config: Settings) -> tuple[int, ...]:
+    """One clip's, as the encoder receives it. Raises Misuse where the configuration does not suit the modality."""
+    known, key = _SHAPES.setdefault(store, {}), (name, config.model_dump_json())
+    if key not in known:
+        known[key] = transform_of(store, name, config).shape
+    return known[key]
+
+
 def _check_against(experiment: Experiment, store: Store) -> None:
     """What only the data can tell: splits, classes, and what fusion and losses need of each other."""
     scheme, label = experiment.data.scheme, experiment.data.label
@@ -101,7 +115,7 @@ def _check_against(experiment: Experiment, store: Store) -> None:
         if value not in known:
             raise Misuse(f"{what}: {store.name} has no '{value}'; {nearest(value, known)}")
     for split, least in (("train", 2), ("val", 1), ("test", 1)):
-        if (clips := len(store.split(scheme, split))) < least:
+        if (clips := sum(store.counts[scheme][split][label].values())) < least:
             raise Misuse(
                 f"{store.name} has {clips} clips in the {split} split of scheme '{scheme}'; training needs {least} or more"
             )

@@ -3,17 +3,30 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import filelock
 import pandas as pd
 
-from inforeg_cli.errors import InforegError, Misuse
+from inforeg_cli.errors import InforegError, Misuse, first_line
 from inforeg_cli.files import write_atomically, write_json
 
 #: All that a run's folder holds; a folder with anything else in it, and no config.json, is somebody else's.
-_FILES = ("config.json", "result.json", "metrics.parquet", "predictions-*.parquet", "last.pt", "best.pt", ".mlflow-run")
+_FILES = (
+    "config.json",
+    "preparation.json",
+    "result.json",
+    "metrics.parquet",
+    "gradient_cosines.parquet",
+    "predictions-*.parquet",
+    "evaluation-*.json",
+    "last.pt",
+    "best.pt",
+    "failure.json",
+    ".mlflow-run",
+)
 #: What a result must have for people to be shown it.
 _RESULT_KEYS = {
     "label",
@@ -27,13 +40,23 @@ _RESULT_KEYS = {
 }
 
 
+#: Seconds that a training waits for a lock: enough for one who only asked whether it is held, see `sweep.state`.
+_PATIENCE = 0.5
+
+
+class Busy(Misuse):
+    """The run is being trained by another process."""
+
+
 class RunFolder:
-    """``config.json``, ``metrics.parquet``, ``predictions-*.parquet``, the checkpoints ``last.pt`` and ``best.pt`` and,
-    once the run is finished, ``result.json``."""
+    """``config.json``, ``preparation.json`` (how recordings become clips, where the store tells), ``metrics.parquet``,
+    ``gradient_cosines.parquet`` where it is recorded, ``predictions-*.parquet``, the checkpoints ``last.pt`` and
+    ``best.pt`` and, once the run is finished, ``result.json``."""
 
     def __init__(self, path: Path):
         self.path = path
         self.last, self.best = path / "last.pt", path / "best.pt"
+        self.preparation = path / "preparation.json"
 
     @property
     def finished(self) -> bool:
@@ -43,7 +66,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Only one process at a time trains a run; a second one is told so at once.
 
-        Raises Misuse, too, for a folder that holds something else than a run.
+        Raises Busy, and Misuse for a folder that holds something else than a run.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if not (self.path / "config.json").is_file():
@@ -52,9 +75,9 @@ class RunFolder:
                 raise Misuse(f"{self.path} is no run's folder: it holds {foreign[0]}; choose another --name")
         lock = filelock.FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.02)
         except filelock.Timeout:
-            raise Misuse(
+            raise Busy(
                 f"{self.path.name} is being trained by another process; wait for it, or choose another --name"
             ) from None
         try:
@@ -101,8 +124,19 @@ class RunFolder:
     def write_result(self, result: Mapping[str, Any]) -> None:
         write_json(self.path / "result.json", result)
 
+    def write_failure(self, error: Exception) -> None:
+        """Say why the run failed, until it is tried again."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        write_json(self.path / "failure.json", {"reason": reason_of(error), "kind": type(error).__name__, "at": at})
+
+    def forget_failure(self) -> None:
+        (self.path / "failure.json").unlink(missing_ok=True)
+
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._write_parquet("metrics.parquet", pd.DataFrame(list(rows)))
+
+    def write_gradient_cosines(self, table: pd.DataFrame) -> None:
+        self._write_parquet("gradient_cosines.parquet", table)
 
     def write_predictions(self, split: str, which: str, table: pd.DataFrame) -> None:
         self._write_parquet(f"predictions-{split}-{which}.parquet", table)
@@ -111,6 +145,12 @@ class RunFolder:
         write_atomically(self.path / name, lambda temporary: table.to_parquet(temporary, index=False), durable=False)
 
 
+def reason_of(error: Exception) -> str:
+    """One line about what ended a run; the words of an error that nobody foresaw are of little use without its kind."""
+    foreseen = isinstance(error, InforegError | OSError)
+    return first_line(error) if foreseen else f"{type(error).__name__}: {first_line(error)}"
+
+
 def _passing(file: Path) -> bool:
     """The lock, and what is being written at this moment."""
-    return file.name == ".lock" or file.suffix == ".tmp"
+    return file.name in (".lock", ".lock-evaluation") or file.suffix == ".tmp"

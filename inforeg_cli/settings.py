@@ -21,6 +21,13 @@ def dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def nested(key: str, value: Any) -> Any:
+    """`value` at a dotted key: ``nested("method.beta", 0.9)`` is ``{"method": {"beta": 0.9}}``."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
 def merge(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
     """`update` over `base`, table by table; a table whose `name` changes is another thing, so its old keys go.
 

@@ -20,6 +20,7 @@ from rich.markup import escape
 
 from inforeg_cli.console import warn
 from inforeg_cli.errors import InforegError, first_line
+from inforeg_cli.files import digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,6 +49,9 @@ class Tracker:
     With `run_id` that run goes on: parameters that it has are left alone and epochs that it has are not logged twice.
     A run that finished, or that has other parameters, does not go on; a new one begins. The first failure, whatever it
     is, becomes one warning, and from then on every call does nothing. `run_id` is None where no run could be opened.
+
+    The runs of a `sweep` are tagged with its name and shown under one parent run, which whoever comes first makes.
+    It is no more than a heading, closed from the beginning: nothing has to be alive for it to be in order.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Tracker:
         tags: Mapping[str, Any],
         params: Mapping[str, Any],
         run_id: str | None = None,
+        sweep: str | None = None,
     ):
         self.run_id: str | None = None
         self._runs_dir = runs_dir.resolve()
@@ -68,11 +73,10 @@ class Tracker:
         self._client: MlflowClient | None = None
         with self._mirroring():
             texts = {_name(key): str(value)[:_LONGEST_PARAMETER] for key, value in params.items()}
-            client, experiment_id = self._open(experiment_name)
-            if run_id is None or not self._go_on(client, run_id, texts):
-                created = client.create_run(
-                    experiment_id, run_name=run_name, tags={_name(key): str(value) for key, value in tags.items()}
-                )
+            client, experiment_id, parent = self._open(experiment_name, sweep)
+            labels = {_name(key): str(value) for key, value in tags.items()} | parent
+            if run_id is None or not self._go_on(client, run_id, texts, labels):
+                created = client.create_run(experiment_id, run_name=run_name, tags=labels)
                 self.run_id = created.info.run_id
                 _log_params(client, self.run_id, texts)
             self._client = client
@@ -112,7 +116,8 @@ class Tracker:
             return shlex.join([Path(sys.executable).name, "-m", "webbrowser", self._uri])
         return shlex.join([_program(), "ui", "--backend-store-uri", self._uri])
 
-    def _open(self, experiment_name: str) -> "tuple[MlflowClient, str]":
+    def _open(self, experiment_name: str, sweep: str | None) -> "tuple[MlflowClient, str, dict[str, str]]":
+        """The client, the experiment's id, and the tags of what belongs to the sweep."""
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         from mlflow import MlflowClient
@@ -128,14 +133,15 @@ class Tracker:
             if database:
                 _check(database)
             client = MlflowClient(tracking_uri=self._uri)
-            experiment = client.get_experiment_by_name(experiment_name)
-            if experiment:
-                return client, experiment.experiment_id
-            # A server knows where its artifacts go; a local store would put them into the current folder.
-            local = (self._runs_dir / "mlruns").as_uri() if database else None
-            return client, client.create_experiment(experiment_name, artifact_location=local)
+            if experiment := client.get_experiment_by_name(experiment_name):
+                experiment_id = experiment.experiment_id
+            else:
+                # A server knows where its artifacts go; a local store would put them into the current folder.
+                local = (self._runs_dir / "mlruns").as_uri() if database else None
+                experiment_id = client.create_experiment(experiment_name, artifact_location=local)
+            return client, experiment_id, {} if sweep is None else _belonging(client, experiment_id, sweep)
 
-    def _go_on(self, client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> bool:
+    def _go_on(self, client: "MlflowClient", run_id: str, params: Mapping[str, str], labels: Mapping[str, str]) -> bool:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -146,6 +152,9 @@ class Tracker:
         if run.info.status == "FINISHED" or any(params.get(key, value) != value for key, value in known.items()):
             return False
         client.update_run(run_id, status="RUNNING")
+        for key, value in labels.items():
+            if run.data.tags.get(key) != value:
+                client.set_tag(run_id, key, value)
         _log_params(client, run_id, {key: value for key, value in params.items() if key not in known})
         steps = [metric.step for key in run.data.metrics for metric in client.get_metric_history(run_id, key)]
         self._last_step = max(steps, default=-1)
@@ -163,6 +172,19 @@ class Tracker:
                     f"MLflow does not follow this run ({first_line(error)}); the run's folder holds everything all the same"
                 )
             )
+
+
+def _belonging(client: "MlflowClient", experiment_id: str, sweep: str) -> dict[str, str]:
+    """The tags that put a run under its sweep's. Called under the lock, so that a sweep has one parent, not several."""
+    key = digest(sweep)[:16]  # a name may hold quotes, which the filter's language has no escape for
+    found = client.search_runs([experiment_id], f"tags.sweep_id = '{key}'", max_results=1)
+    if found:
+        parent = found[0].info.run_id
+    else:
+        tags = {"sweep": sweep, "sweep_id": key}
+        parent = client.create_run(experiment_id, run_name=sweep, tags=tags).info.run_id
+        client.set_terminated(parent, "FINISHED")
+    return {"sweep": sweep, "mlflow.parentRunId": parent}
 
 
 def _log_params(client: "MlflowClient", run_id: str, params: Mapping[str, str]) -> None:

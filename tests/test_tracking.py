@@ -24,7 +24,8 @@ for index in range(4):
     child = os.fork()
     if child == 0:
         time.sleep(max(0, start - time.monotonic()))
-        tracker = Tracker(Path(sys.argv[1]), "digits", f"run {index}", {"method": "joint"}, {"seed": index})
+        tags, params = {"method": "joint"}, {"seed": index}
+        tracker = Tracker(Path(sys.argv[1]), "digits", f"run {index}", tags, params, sweep="all's \\"well\\"")
         for epoch in range(3):
             tracker.log_epoch(epoch, {"val.accuracy": epoch / 10})
         tracker.finish("FINISHED", {"result.test.accuracy": 0.9})
@@ -106,6 +107,23 @@ def test_a_resumed_run_goes_on_without_logging_twice(store, warnings):
     assert warnings == []
 
 
+def test_a_run_that_a_sweep_goes_on_with_stands_under_it(store, warnings):
+    begun = track(store, "adopted")
+    begun.finish("KILLED", {})
+    assert "sweep" not in read(begun)[1].data.tags
+    runs = [
+        Tracker(store, "adopted", "adopted-run", {"method": "joint"}, {"lr": 0.1}, begun.run_id, sweep="table2"),
+        Tracker(store, "adopted", "other-run", {}, {}, sweep="table2"),
+    ]
+    assert runs[0].run_id == begun.run_id
+    tags = [read(run)[1].data.tags for run in runs]
+    assert {each["sweep"] for each in tags} == {"table2"}
+    assert len({each["mlflow.parentRunId"] for each in tags}) == 1
+    elsewhere = Tracker(store, "adopted", "third-run", {}, {}, sweep="table3")
+    assert read(elsewhere)[1].data.tags["mlflow.parentRunId"] != tags[0]["mlflow.parentRunId"]
+    assert warnings == []
+
+
 def test_a_finished_a_changed_and_a_forgotten_run_do_not_go_on(store, warnings):
     finished = track(store, "begun")
     finished.finish("FINISHED", {})
@@ -155,9 +173,13 @@ def test_four_trainings_may_start_at_once_on_a_fresh_store(tmp_path):
 
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")
     experiment = client.get_experiment_by_name("digits")
-    runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == [f"run {index}" for index in range(4)]
-    assert all(run.info.status == "FINISHED" and run.data.metrics["val.accuracy"] == 0.2 for run in runs)
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == ['all\'s "well"', *(f"run {index}" for index in range(4))]
+    parent = runs.pop('all\'s "well"')
+    assert parent.info.status == "FINISHED"
+    for run in runs.values():
+        assert run.info.status == "FINISHED" and run.data.metrics["val.accuracy"] == 0.2
+        assert (run.data.tags["sweep"], run.data.tags["mlflow.parentRunId"]) == ('all\'s "well"', parent.info.run_id)
 
 
 @pytest.mark.parametrize("kind", ["garbage", "folder", "blocked"])

@@ -1,4 +1,4 @@
-"""`inforeg evaluate`: how good a trained model is, all together and by each modality."""
+"""`inforeg evaluate`: what a trained model knows, by which modality, and what happens when one fails."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,22 +8,17 @@ import typer
 
 from inforeg_cli import paths
 from inforeg_cli.commands import options
-from inforeg_cli.commands.tabular import Table, as_text, print_table
-from inforeg_cli.console import err
+from inforeg_cli.console import err, warn
+from inforeg_cli.errors import Misuse
+from inforeg_cli.evaluation.measures import DEFINITIONS, MEASURES, chosen
 from inforeg_cli.files import write_text
+from inforeg_cli.naming import nearest
 
 if TYPE_CHECKING:
-    import torch
+    from inforeg_cli.commands.evaluate_tables import Evaluated
+    from inforeg_cli.evaluation.subject import Subject
 
-
-class Split(StrEnum):
-    train = "train"
-    val = "val"
-    test = "test"
-
-
-#: What is scored, and what people call it; the last one has a column only where a run has it.
-_METRICS = {"accuracy": "accuracy", "macro_f1": "macro-F1", "auroc": "AUROC"}
+_SPLITS = ("train", "val", "test")
 
 
 class Checkpoint(StrEnum):
@@ -35,65 +30,139 @@ def evaluate(
     run: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="A run's folder, name, or unique start of its id.")
     ],
-    split: Annotated[Split, typer.Option(help="Which clips are scored.")] = Split.test,
+    split: Annotated[str, typer.Option(metavar="|".join(_SPLITS), help="Which clips are scored.")] = "test",
     checkpoint: Annotated[
         Checkpoint, typer.Option(help="best: of the best epoch on val; last: of the last one.")
     ] = Checkpoint.best,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar=",".join(MEASURES), show_default="all", help="Only these measures; tsne needs --out."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|STORE",
+            show_default="the run's",
+            help="Score another prepared set with the same classes and modalities; the run keeps nothing of it.",
+        ),
+    ] = None,
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Go on though the data changed since training; nothing is kept.")
+    ] = False,
     format: options.FormatOption = options.Format.rich,
     device: options.Device = "auto",
     out_dir: Annotated[
-        Path | None, typer.Option("--out", show_default=False, help="Also write the table to this folder.")
+        Path | None,
+        typer.Option(
+            "--out", show_default=False, help="Also write tables, per-clip predictions and pictures to this folder."
+        ),
     ] = None,
     root: options.Root = None,
     runs: options.Runs = None,
 ) -> None:
-    """Score runs on a split: accuracy, macro-F1 and, of two classes, AUROC of the fused output and of each modality.
+    """Say what runs know, by which modality, and what happens when one is missing or damaged.
 
-    "head" is the fused head with the other modalities' features absent; "own head" is the modality's own head, where
-    the run has trained one. Macro-F1 is the plain mean over classes of each one's F1.
+    Several runs stand side by side. What is measured is kept in each run's folder, for `inforeg compare runs --measure`,
+    and so are the predictions of a split that has none there.
     """
+    measures = chosen(only, pictures=out_dir is not None)
+    if split not in _SPLITS:
+        raise Misuse(f"--split: there is no split '{split}'; {nearest(split, _SPLITS)}")
+    from inforeg_cli.commands.evaluate_output import show, text_of
     from inforeg_cli.engine import device as devices
+    from inforeg_cli.evaluation.subject import open_subject
     from inforeg_cli.report.runs import find_run
 
-    chosen, folder = devices.choose(device), paths.runs(runs)
-    rows = [
-        row for name in run for row in _scored(find_run(name, folder), split.value, checkpoint.value, chosen, format)
-    ]
-    title = f"{split.value} split, {checkpoint.value} checkpoint"
-    columns = ("run", "clips", "output", *_METRICS.values())
-    if all(area is None for *_, area in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    table = Table(title, columns, rows)
-    print_table(table, format)
+    folder, where = paths.runs(runs), devices.choose(device)
+    evaluated, written = [], []
+    for path in dict.fromkeys(find_run(name, folder) for name in run):
+        subject = open_subject(path, split, checkpoint.value, where, dataset=dataset, allow_changed=allow_changed)
+        if subject.note:
+            warn(subject.note + "; nothing of it is kept in the run")
+        if not subject.run.finished:
+            warn(f"{subject.run.name} has not finished: this is where its training stands")
+        one, files = _evaluated(subject, measures, out_dir, asked=bool(only))
+        evaluated.append(one)
+        written += files
+    evaluated = _titled(evaluated)
+    show(evaluated, format)
     if out_dir is not None:
-        extension = {"rich": "md", "markdown": "md"}.get(format.value, format.value)
-        path = out_dir / f"evaluate-{split.value}-{checkpoint.value}.{extension}"
-        write_text(path, as_text(table, format) + "\n")
-        err.print(f"wrote {path}", markup=False)
+        stem = f"evaluate-{split}-{checkpoint.value}"
+        written += _pictures(evaluated, out_dir, stem)
+        extension = "md" if format in (options.Format.rich, options.Format.markdown) else format.value
+        table = out_dir / f"{stem}.{extension}"
+        write_text(table, text_of(evaluated, format) + "\n")
+        for path in (table, *written):
+            err.print(f"wrote {path}", markup=False)
 
 
-def _scored(path: Path, split: str, which: str, device: "torch.device", format: options.Format) -> list[tuple]:
-    """One row an output: the fused one, then each modality's. Percent for people, plain fractions for programs."""
-    from inforeg_cli.data.batches import Clips
-    from inforeg_cli.data.catalogue import store_of_run
-    from inforeg_cli.engine.build import restore
-    from inforeg_cli.engine.evaluate import predict
-    from inforeg_cli.run_folder import RunFolder
+# Each number is defined in one place, and --help is where people look.
+evaluate.__doc__ = "\n".join(
+    [evaluate.__doc__, "    \b", *(f"    {name}: {meaning}." for name, meaning in DEFINITIONS.items())]
+)
 
-    folder = RunFolder(path)
-    store = store_of_run(folder.read_config())
-    experiment, transforms, model = restore(folder, store, which, device)
-    clips = Clips(store, transforms, experiment.data.label, device)
-    indices = store.split(experiment.data.scheme, split)
-    predictions = predict(model, clips, indices, experiment.batch_size, precision=experiment.precision)
-    scores = predictions.scores()
-    exact = format in (options.Format.csv, options.Format.json)
-    rows = []
-    for output in predictions.log_probabilities:
-        kind, _, modality = output.partition(".")
-        name = f"{modality}, {kind.replace('_', ' ')}" if modality else "fused"
-        prefix = f"{output}." if modality else ""
-        numbers = [scores.get(prefix + metric) for metric in _METRICS]
-        shown = numbers if exact else [None if number is None else f"{number:.2%}" for number in numbers]
-        rows.append((path.name, len(indices), name, *shown))
-    return rows
+
+def _evaluated(
+    subject: "Subject", measures: tuple[str, ...], out_dir: Path | None, asked: bool
+) -> "tuple[Evaluated, list[Path]]":
+    """The run's measures, which it keeps if they are of its own data, and the files written to `out_dir`."""
+    from inforeg_cli.commands.evaluate_tables import Evaluated
+    from inforeg_cli.evaluation import keep
+    from inforeg_cli.evaluation.assess import Assessment
+    from inforeg_cli.evaluation.measures import PICTURES
+    from inforeg_cli.evaluation.subsets import MOST_MODALITIES
+
+    name = subject.run.name
+    if len(subject.experiment.modalities) > MOST_MODALITIES and not asked:
+        measures = tuple(measure for measure in measures if measure not in ("contribution", "missing"))
+        warn(f"{name} has more than {MOST_MODALITIES} modalities: contribution and missing are left out")
+    assessment, found = Assessment(subject, subject.run.path.parent), {}
+    with err.status("") as status:
+        for measure in measures:
+            status.update(f"{name}: {measure}")
+            if measure not in PICTURES:
+                found[measure] = assessment.measure(measure)
+        written = []
+        try:
+            keep.in_run(subject, found)
+        except OSError as error:  # somebody else's run, say: the answer is worth more than its record
+            warn(f"{name} cannot keep its evaluation ({error.strerror or error})")
+        if out_dir is not None:
+            status.update(f"{name}: pictures")
+            written = keep.in_folder(assessment, measures, out_dir)
+    facts = {
+        "run": name,
+        "label": subject.run.label,
+        "seed": subject.run.seed,
+        "finished": subject.run.finished,
+        "dataset": subject.store.name,
+        "data": subject.store.digest,
+        "split": subject.split,
+        "checkpoint": subject.which,
+        "clips": len(subject.indices),
+    }
+    return Evaluated(name, facts, subject.classes, found, subject.note), written
+
+
+def _pictures(evaluated: "list[Evaluated]", folder: Path, stem: str) -> list[Path]:
+    """Those in which runs that were asked about the same clips stand side by side."""
+    from inforeg_cli.commands.evaluate_output import blocks
+    from inforeg_cli.evaluation import keep
+
+    written, found = [], blocks(evaluated)
+    for block in found:
+        facts = block[0].facts
+        name = stem if len(found) == 1 else f"{stem}-{facts['dataset']}-{facts['data'][:8]}"
+        written += keep.side_by_side({one.title: one.measures for one in block}, folder, name)
+    return written
+
+
+def _titled(evaluated: "list[Evaluated]") -> "list[Evaluated]":
+    """Each called by its label, as far as that tells it from the others; else with its seed, or by its name."""
+    from dataclasses import replace
+
+    for title in ("{label}", "{label} s{seed}", "{run}"):
+        titles = [title.format(**one.facts) for one in evaluated]
+        if len(set(titles)) == len(titles):
+            break
+    return [replace(one, title=name) for one, name in zip(evaluated, titles, strict=True)]

@@ -65,8 +65,8 @@ def _print_rich(table: Table) -> None:
     from rich.text import Text
 
     grid = Grid(title=Text(table.title), title_justify="left")
-    for name, column in zip(table.columns, zip(*table.rows, strict=True), strict=True):
-        justify = "right" if all(isinstance(cell, int) for cell in column) else "left"
+    for index, name in enumerate(table.columns):
+        justify = "right" if all(isinstance(row[index], int) for row in table.rows) else "left"
         grid.add_column(name, justify=justify, overflow="fold")  # an address that is cut leads nowhere
     for row in table.rows:
         grid.add_row(*map(Text, _texts(row)))

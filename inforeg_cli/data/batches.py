@@ -122,6 +122,12 @@ class Clips:
                 inputs[name] = transform(clips, extent, keys=index, seed_parts=(*(augment or ()), name))
             yield Batch(inputs, lengths, self._target[index], index)
 
+    def stored(self, modality: str, indices: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """What evaluation's batches of `indices` are made of, before the modality's transform: the clips as the store
+        holds them ``[B, *stored shape]``, of videos the frames to see, and the extent of each (see `Transform`)."""
+        for raw, extent in self._files[modality].chunks(indices.numpy(), batch_size):
+            yield self._sent(raw), self._sent(extent)
+
     def _sent(self, tensor: Tensor | None) -> Tensor | None:
         return tensor if tensor is None else tensor.to(self.device, non_blocking=True)
 
@@ -193,9 +199,10 @@ class _Files:
             clip[..., :height, :width] = self._frames(row, which)
         return torch.from_numpy(read), torch.from_numpy(sizes) if self._varying else None
 
-    def chunks(self, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """The clips `rows` as they are evaluated, with the extent of each, a part at a time."""
-        parts = [rows[first : first + self._chunk] for first in range(0, len(rows), self._chunk)]
+    def chunks(self, rows: np.ndarray, size: int | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The clips `rows` as they are evaluated, with the extent of each, `size` at a time (default: what is little)."""
+        size = size or self._chunk
+        parts = [rows[first : first + size] for first in range(0, len(rows), size)]
 
         def read(part: np.ndarray) -> tuple[Tensor, Tensor | None]:
             raw, sizes = self.read(part, self.choose(torch.from_numpy(part)))
@@ -220,9 +227,20 @@ class _Files:
 
 def fit_transforms(transforms: nn.ModuleDict, store: Store, train: np.ndarray) -> None:
     """Compute each transform's statistics on (evenly spaced) train clips, never on any other split."""
-    step = -(-len(train) // MOST_CLIPS_FOR_STATISTICS)
     for name, transform in transforms.items():
-        transform.fit(_Files(store, name, transform).chunks(train[::step]))
+        transform.fit(_for_statistics(transform, store, name, train))
+
+
+def statistics_of(transform: Transform, store: Store, name: str, train: np.ndarray) -> tuple[Tensor, Tensor]:
+    """What `fit_transforms` would give the transform of modality `name` (see `Transform.statistics`)."""
+    return transform.statistics(_for_statistics(transform, store, name, train))
+
+
+def _for_statistics(
+    transform: Transform, store: Store, name: str, train: np.ndarray
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    step = -(-len(train) // MOST_CLIPS_FOR_STATISTICS)
+    return _Files(store, name, transform).chunks(train[::step])
 
 
 def _read_ahead(parts: Sequence[Part], read: Callable[[Part], Read]) -> Iterator[tuple[Part, Read]]:

@@ -45,6 +45,8 @@ def prepare(job: Job, *, force: bool = False, listener: Listener | None = None) 
             _check_own(job.out)
             recipe, plan = look(job)
             head = {"frames": job.frames, "splits_seed": recipe.splits.seed}
+            if isinstance(recipe, TableRecipe):
+                head["decoding"] = recipe.model_dump(mode="json")["modalities"]
             more = {"workers": job.workers, "allow_missing": job.allow_missing, "listener": listener, "head": head}
             return execute(recipe.name, recipe.source, recipe.digest, plan, job.out, **more), True
     except OSError as error:

@@ -102,6 +102,8 @@ class Store:
         self.dropped: dict[str, int] = described["dropped"]
         #: The codec of video frames that was asked for in place of the recipe's.
         self.frames: str | None = described.get("frames")
+        #: By modality the recipe's settings, as JSON; None in stores of versions that did not keep them.
+        self.decoding: dict[str, Any] | None = described.get("decoding")
         #: The recipe's seed of the splits; what else is set aside of train is drawn from it, too.
         self.splits_seed: int = described.get("splits_seed", 0)
         #: Versions of what decoded the raw files.

@@ -16,6 +16,8 @@ from inforeg_cli.data.kinds import TextSettings
 from inforeg_cli.errors import Misuse, first_line
 from inforeg_cli.files import canonical_json
 
+#: The name of a text modality's vocabulary in its store, after the modality's own.
+VOCABULARY = "vocabulary.json"
 #: Of the bytes that a vocabulary is written as; raised when they mean something else.
 FORMAT_VERSION = 1
 

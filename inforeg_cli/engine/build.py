@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from inforeg_cli.config import Experiment
+from inforeg_cli.data.preparation import Preparation
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.transforms import transform_of
 from inforeg_cli.engine import checkpoint
@@ -13,7 +14,9 @@ from inforeg_cli.resolve import restored
 from inforeg_cli.run_folder import RunFolder
 
 
-def build_model(experiment: Experiment, store: Store, device: torch.device) -> tuple[nn.ModuleDict, LateFusion]:
+def build_model(
+    experiment: Experiment, store: Store | Preparation, device: torch.device
+) -> tuple[nn.ModuleDict, LateFusion]:
     """The transforms (not fitted yet) and the model with its initial weights, on the device."""
     transforms = nn.ModuleDict(
         {name: transform_of(store, name, experiment.inputs[name]) for name in experiment.modalities}
@@ -65,8 +68,18 @@ def restore(
             f"{store.path} has changed since {folder.path.name} was trained on it "
             f"(digest {store.digest[:8]}, then {config['data']['digest'][:8]}); prepare the same data again"
         )
-    experiment = restored(config["experiment"], folder.path)
-    transforms, model = build_model(experiment, store, device)
+    return loaded(folder, store, which, device)
+
+
+def loaded(
+    folder: RunFolder, described: Store | Preparation, which: str, device: torch.device
+) -> tuple[Experiment, nn.ModuleDict, LateFusion]:
+    """`restore` by a description of the data, from a store or without one; that it fits the run is the caller's to know.
+
+    Raises InforegError if the checkpoint cannot be read.
+    """
+    experiment = restored(folder.read_config()["experiment"], folder.path)
+    transforms, model = build_model(experiment, described, device)
     path = folder.best if which == "best" else folder.last
     state = checkpoint.load(path, device)
     with checkpoint.fitting(path):

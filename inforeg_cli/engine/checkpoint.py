@@ -1,6 +1,7 @@
 """Checkpoints: everything that a resumed run needs, as plain tensors, numbers and strings, written atomically."""
 
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,8 +32,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        why = f" (it asks for {asked[1]})" if asked else ""
         raise InforegError(
-            f"{path} is not a checkpoint of plain tensors, numbers and strings; refused to load it ({first_line(error)})"
+            f"{path} is not a checkpoint of plain tensors, numbers and strings; refused to load it{why}"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise InforegError(f"{path} is damaged or cut short ({first_line(error)}); train again with --force") from None

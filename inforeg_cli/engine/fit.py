@@ -133,6 +133,9 @@ class Training:
         if "test" in evaluated and before["test"] is not best_row(self.rows, "test"):
             self._write_predictions("test", "test-best", evaluated["test"])
         self.folder.write_metrics(self.rows)
+        if self.loop.cosines:
+            self.loop.cosines.close(epoch)
+            self.folder.write_gradient_cosines(self.loop.cosines.table())
         self.loop.close_epoch(traces)
         return rows
 

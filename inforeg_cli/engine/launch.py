@@ -3,7 +3,8 @@
 import platform
 import re
 import shlex
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from inforeg_cli.config import Experiment
+from inforeg_cli.data.preparation import Preparation
 from inforeg_cli.data.store import Store
 from inforeg_cli.engine import checkpoint
 from inforeg_cli.engine.device import set_deterministic
@@ -59,10 +61,15 @@ def train(
     preset: str | None = None,
     force: bool = False,
     progress: Silent | None = None,
+    stop: StopRequest | None = None,
+    sweep: str | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Train the experiment in its folder: from the start, from where it was interrupted, or not at all if it is finished.
 
-    Raises Interrupted after a signal, with everything saved; Misuse if the folder belongs to another experiment.
+    stop: what else may ask for a stop than a signal. sweep, tags: under what, and with what, MLflow shows the run.
+    Raises Interrupted after a stop, with everything saved; Busy if another process trains the run; Misuse if the folder
+    belongs to another experiment. Whatever else ends a run that has begun is written to its folder as well.
     """
     run_id, threads = experiment.id(store.digest), torch.get_num_threads()
     with folder.locked(), ExitStack() as afterwards:
@@ -81,12 +88,16 @@ def train(
                 return Outcome(folder, folder.read_result(), trained=False)
         if force:
             folder.clear()
+        folder.forget_failure()
+        afterwards.enter_context(_failure_kept(folder))
         state = checkpoint.load(folder.last, device) if folder.last.is_file() else None
         set_deterministic(experiment.deterministic)
-        with StopRequest().listening() as stop:
+        with (stop or StopRequest()).listening() as stop:
             training = Training(experiment, store, folder, device, stop, state)
             folder.write_config(_description(experiment, store, run_id, preset))  # from here on it is a run
-            tracker = _tracker(experiment, store, folder, run_id)
+            if preparation := Preparation.of(store):
+                preparation.write(folder.preparation)
+            tracker = _tracker(experiment, store, folder, run_id, sweep, tags or {})
 
             def on_epoch(epoch: int, rows: Rows) -> None:
                 tracker.log_epoch(
@@ -112,6 +123,20 @@ def train(
             "FINISHED", _summary(result), [folder.path / "config.json", folder.path / "result.json", folder.best]
         )
     return Outcome(folder, result, trained=True, ui_command=tracker.ui_command)
+
+
+@contextmanager
+def _failure_kept(folder: RunFolder) -> Iterator[None]:
+    """What ends the run is kept in its folder. A stop is no failure, and neither is a refusal before it is a run."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        if not isinstance(error, Misuse) or (folder.path / "config.json").is_file():
+            with suppress(OSError):  # the disk that is full, say; the error itself is what counts
+                folder.write_failure(error)
+        raise
 
 
 def resume(folder: RunFolder) -> tuple[Experiment, str | None]:
@@ -144,16 +169,25 @@ def _description(experiment: Experiment, store: Store, run_id: str, preset: str 
     }
 
 
-def _tracker(experiment: Experiment, store: Store, folder: RunFolder, run_id: str) -> Tracker:
+def _tracker(
+    experiment: Experiment, store: Store, folder: RunFolder, run_id: str, sweep: str | None, tags: Mapping[str, str]
+) -> Tracker:
     """The run's mirror in MLflow; its id there is kept beside the run, so that a resumed run goes on in the same place."""
     note = folder.path / ".mlflow-run"
     tracker = Tracker(
         folder.path.parent,
         store.name,
         folder.path.name,
-        tags={"id": run_id, "method": experiment.label, "seed": str(experiment.seed), "scheme": experiment.data.scheme},
+        tags={
+            **tags,
+            "id": run_id,
+            "method": experiment.label,
+            "seed": str(experiment.seed),
+            "scheme": experiment.data.scheme,
+        },
         params=dotted(experiment.model_dump(mode="json")),
         run_id=note.read_text().strip() if note.is_file() else None,
+        sweep=sweep,
     )
     if tracker.run_id:
         with suppress(OSError):  # the mirror is never worth a run

@@ -13,6 +13,7 @@ from inforeg_cli.engine.build import build_optimizer
 from inforeg_cli.engine.evaluate import reported_logits
 from inforeg_cli.engine.guard import FiniteLosses, Stopped, StopRequest
 from inforeg_cli.engine.metrics import RunningScores
+from inforeg_cli.engine.recording import GradientCosines
 from inforeg_cli.models.late_fusion import LateFusion
 from inforeg_cli.numerics.traces import GradientTrace
 from inforeg_cli.progress import Silent
@@ -43,6 +44,9 @@ class Loop:
         self.method.setup(encoders, **model.parts(experiment.method.requires))
         self.baseline = self.method.baseline()
         self.trace = GradientTrace({**encoders, "all": list(model.parameters())}, experiment.trace.reduction)
+        self.cosines = (
+            GradientCosines(encoders, self.steps, experiment.seed) if experiment.record.gradient_cosines else None
+        )
         self.running = RunningScores(classes)
         self.epoch, self.step = 0, 0  # where training stands: `step` steps of `epoch` are done
         self.history: dict[str, list[float]] = {name: [] for name in encoders}  # each modality's traces
@@ -77,6 +81,8 @@ class Loop:
             active.backward(step)
             if experiment.record.trace and not experiment.trace.after_adjust:
                 self.trace.update()
+            if self.cosines:
+                self.cosines.update(self.step)
             active.adjust(step)
             if experiment.record.trace and experiment.trace.after_adjust:
                 self.trace.update()
@@ -110,6 +116,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "method": self.method.state_dict(),
             "trace": self.trace.state_dict(),
+            "cosines": self.cosines and self.cosines.state_dict(),
             "running": self.running.state_dict(),
             "history": self.history,
         }
@@ -119,6 +126,8 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.method.load_state_dict(state["method"])
         self.trace.load_state_dict(state["trace"])
+        if self.cosines:
+            self.cosines.load_state_dict(state["cosines"])
         self.running.load_state_dict(state["running"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.history = {name: list(past) for name, past in state["history"].items()}

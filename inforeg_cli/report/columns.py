@@ -8,22 +8,26 @@ from inforeg_cli.naming import ranges
 
 if TYPE_CHECKING:
     from inforeg_cli.report.statistics import Difference, Summary
-    from inforeg_cli.report.tables import Acted, Row, Table
+    from inforeg_cli.report.tables import Acted, Row, Table, Versus
 
 MISSING = "–"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a printed table; `block` names the columns that belong together where a table must be split."""
+    """One column of a printed table; `block` names the columns that belong together where a table must be split.
+
+    marks: of each cell whether it is the ``best`` of the column, or the ``second``; empty where none is marked.
+    """
 
     block: str
     header: str
     cells: tuple[str, ...]
+    marks: tuple[str | None, ...] = ()
 
     @property
     def numeric(self) -> bool:
-        return self.header != "difference" and self.block not in ("name", "acted")
+        return not self.header.startswith("difference") and self.block not in ("name", "acted")
 
 
 def columns(table: "Table", decimals: int) -> list[Column]:
@@ -32,37 +36,30 @@ def columns(table: "Table", decimals: int) -> list[Column]:
     def column(block: str, header: str, cell: "Callable[[Row], str]") -> Column:
         return Column(block, header, tuple(cell(row) for row in table.rows))
 
-    def percent(summary: "Summary | None") -> str:
-        if summary is None:
-            return MISSING
-        spread = "" if summary.std is None else f" ± {100 * summary.std:.{decimals}f}"
-        return f"{100 * summary.mean:.{decimals}f}{spread}"
-
-    def points(fraction: float) -> str:
-        return f"{round(100 * fraction, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no negative zero
-
-    def difference(row: "Row") -> str:
-        if row.versus is None:
-            return MISSING
-        mark = "*" if row.versus.significant else " "
-        return f"{points(row.versus.mean):>{decimals + 4}}{mark} to {row.versus.baseline}"
-
-    def interval(found: "Difference | None") -> str:
-        return f"[{points(found.low)}, {points(found.high)}]" if found else MISSING
-
     modalities = table.modalities
     found = [
         column("name", "method", lambda row: row.name),
         column("scores", "n", lambda row: str(len(row.runs))),
-        column("scores", "accuracy", lambda row: percent(row.accuracy)),
-        column("scores", "macro-F1", lambda row: percent(row.macro_f1)),
-        column("scores", "AUROC", lambda row: percent(row.auroc)),
-        *(column("head", f"head\n{m}", lambda row, m=m: percent(row.head.get(m))) for m in modalities),
-        *(column("own head", f"own head\n{m}", lambda row, m=m: percent(row.own_head.get(m))) for m in modalities),
-        column("difference", "difference", difference),
-        column("difference", "over seeds", lambda row: interval(row.versus and row.versus.over_seeds)),
-        column("difference", "over clips", lambda row: interval(row.versus and row.versus.over_clips)),
-        column("acted", "open epochs /\nregulated steps", lambda row: _deeds(row.acted)),
+        column("scores", "accuracy", lambda row: percent(row.accuracy, decimals)),
+        column("scores", "macro-F1", lambda row: percent(row.macro_f1, decimals)),
+        column("scores", "AUROC", lambda row: percent(row.auroc, decimals)),
+        *(column("head", f"head\n{m}", lambda row, m=m: percent(row.head.get(m), decimals)) for m in modalities),
+        *(
+            column("own head", f"own head\n{m}", lambda row, m=m: percent(row.own_head.get(m), decimals))
+            for m in modalities
+        ),
+        *(
+            column(
+                "measured",
+                one.header,
+                lambda row, key=key, unit=one.unit: measure(row.measured.get(key), unit, decimals),
+            )
+            for key, one in table.measures.items()
+        ),
+        column("difference", "difference", lambda row: difference(row.versus, decimals)),
+        column("difference", "over seeds", lambda row: interval(row.versus and row.versus.over_seeds, decimals)),
+        column("difference", "over clips", lambda row: interval(row.versus and row.versus.over_clips, decimals)),
+        column("acted", "open epochs /\nregulated steps", lambda row: deeds(row.acted)),
     ]
     return [column for column in found if {*column.cells} != {MISSING}]
 
@@ -92,6 +89,8 @@ def legend(tables: "Sequence[Table]") -> list[str]:
     if any(row.own_head for row in rows):
         scores.append("own head: the modality's own trained head.")
     lines = [" ".join(scores)]
+    measures = {one.header.partition("\n")[0]: one for table in tables for one in table.measures.values()}
+    lines += [f"{name}: {one.definition}." for name, one in measures.items()]
     if any(row.versus for row in rows):
         lines.append(
             "Differences in percentage points, paired by seed; 95 % intervals over seeds (paired t) and over clips "
@@ -100,7 +99,41 @@ def legend(tables: "Sequence[Table]") -> list[str]:
     return lines
 
 
-def _deeds(acted: "Acted | None") -> str:
+def percent(summary: "Summary | None", decimals: int) -> str:
+    """Mean and spread, e.g. ``71.3 ± 0.8``."""
+    if summary is None:
+        return MISSING
+    spread = "" if summary.std is None else f" ± {100 * summary.std:.{decimals}f}"
+    return f"{100 * summary.mean:.{decimals}f}{spread}"
+
+
+def measure(summary: "Summary | None", unit: str, decimals: int) -> str:
+    """Mean and spread in percent, or else as they are, with three digits after the point."""
+    if summary is None or unit == "%":
+        return percent(summary, decimals)
+    spread = "" if summary.std is None else f" ± {summary.std:.3f}"
+    return f"{summary.mean:.3f}{spread}"
+
+
+def points(fraction: float, decimals: int) -> str:
+    """Percentage points with their sign."""
+    return f"{round(100 * fraction, decimals) + 0.0:+.{decimals}f}"  # + 0.0: no negative zero
+
+
+def interval(found: "Difference | None", decimals: int) -> str:
+    return f"[{points(found.low, decimals)}, {points(found.high, decimals)}]" if found else MISSING
+
+
+def difference(versus: "Versus | None", decimals: int) -> str:
+    """E.g. ``+2.4* to joint``, the star where it is significant."""
+    if versus is None:
+        return MISSING
+    mark = "*" if versus.significant else " "
+    return f"{points(versus.mean, decimals):>{decimals + 4}}{mark} to {versus.baseline}"
+
+
+def deeds(acted: "Acted | None") -> str:
+    """How many epochs were open and steps regulated, by modality."""
     if acted is None:
         return MISSING
     counts = [(name, epochs, acted.regulated_steps[name]) for name, epochs in acted.open_epochs.items()]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from inforeg_cli.files import canonical_json
@@ -35,13 +36,13 @@ class Group:
     def seeds(self) -> tuple[int, ...]:
         return tuple(run.seed for run in self.runs)
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """All that can tell two groups on the same data apart, by dotted key."""
         experiment = {key: value for key, value in self.first.experiment.items() if key not in ("seed", "dataset")}
         return dotted(experiment) | {"method.version": self.first.method_version}
 
-    @property
+    @cached_property
     def protocol(self) -> dict[str, Any]:
         """What makes two groups comparable, by dotted key: the data, and all settings but the method's own."""
         experiment = {key: value for key, value in self.first.experiment.items() if key not in _FREE}
@@ -97,6 +98,15 @@ def baseline_of(group: Group, groups: Sequence[Group]) -> Group | None:
     ]
     # Baselines can differ in what cannot change their numbers, e.g. what they record: take the one with most pairs.
     return max(fitting, key=lambda other: len({*other.seeds} & {*group.seeds}), default=None)
+
+
+def alone(several: Group, groups: Sequence[Group], modality: str) -> Group | None:
+    """Of `groups` the one that trains `modality` by itself under the protocol of `several`.
+
+    Where runs alone differ in what cannot change their numbers: the one with most seeds of `several`, then with most.
+    """
+    fitting = [other for other in groups if other.first.modalities == (modality,) and _fits(other, several)]
+    return max(fitting, key=lambda other: (len({*other.seeds} & {*several.seeds}), len(other.seeds)), default=None)
 
 
 def distinctions(settings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -38,42 +38,80 @@ class Format(StrEnum):
         return {"rich": "txt", "markdown": "md", "latex": "tex"}.get(self.value, self.value)
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """What a reader sees of one table: its columns, perhaps as several grids one below the other, and lines below them."""
+
+    title: str
+    grids: tuple[Sequence[Column], ...]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables to be shown. sheets: with so many decimals. records: as plain values, scores as fractions, unrounded."""
+
+    sheets: Callable[[int], Sequence[Sheet]]
+    legend: Sequence[str]
+    records: Callable[[], list[dict[str, Any]]]
+
+
 def render(tables: "Sequence[Table]", format: Format | str, console: Console) -> None:
+    """Print comparisons of runs; see `show`."""
+    show(report_of(tables), format, console)
+
+
+def as_text(tables: "Sequence[Table]", format: Format | str) -> str:
+    """Comparisons of runs as a text; see `text_of`."""
+    return text_of(report_of(tables), format)
+
+
+def show(report: Report, format: Format | str, console: Console) -> None:
     """Print the tables on `console`. Only `rich` minds its width; the other formats are printed as they are."""
     if format != Format.rich:
-        console.out(as_text(tables, format), highlight=False, end="")
+        console.out(text_of(report, format), highlight=False, end="")
         return
 
     def dim(line: str) -> None:
         console.print(Text(line, style="dim"), soft_wrap=False)
 
-    for table in tables:
-        console.print(Text(table.title, style="bold"), soft_wrap=False)
-        for grid in _fitting(columns(table, decimals=1), console):
-            console.print(grid, soft_wrap=False)
-            console.print()
-        for line in (footer(table), *table.notes):
+    for sheet in report.sheets(1):
+        console.print(Text(sheet.title, style="bold"), soft_wrap=False)
+        for columns_of_grid in sheet.grids:
+            for grid in _fitting(columns_of_grid, console):
+                console.print(grid, soft_wrap=False)
+                console.print()
+        for line in sheet.lines:
             dim(line)
         console.print()
-    for line in legend(tables):
+    for line in report.legend:
         dim(line)
 
 
-def as_text(tables: "Sequence[Table]", format: Format | str) -> str:
-    """What `render` prints, as a text that ends in a newline; `rich` at a width of 120 cells."""
+def text_of(report: Report, format: Format | str) -> str:
+    """What `show` prints, as a text that ends in a newline; `rich` at a width of 120 cells."""
     match Format(format):
         case Format.markdown:
-            return _markdown(tables)
+            return _markdown(report)
         case Format.latex:
-            return "\n".join(map(_latex, tables))
+            return "\n".join(_latex(sheet, report.legend) for sheet in report.sheets(2))
         case Format.csv:
-            return _csv(tables)
+            return _csv(report.records())
         case Format.json:
-            return json.dumps(records(tables), indent=2, ensure_ascii=False) + "\n"
+            return json.dumps(report.records(), indent=2, ensure_ascii=False) + "\n"
 
     console = Console(file=io.StringIO(), width=_FILE_WIDTH, color_system=None)
-    render(tables, format, console)
+    show(report, format, console)
     return console.file.getvalue()
+
+
+def report_of(tables: "Sequence[Table]") -> Report:
+    """Comparisons of runs as they are shown."""
+
+    def sheets(decimals: int) -> list[Sheet]:
+        return [Sheet(table.title, (columns(table, decimals),), (footer(table), *table.notes)) for table in tables]
+
+    return Report(sheets, legend(tables), lambda: records(tables))
 
 
 def records(tables: "Sequence[Table]") -> list[dict[str, Any]]:
@@ -112,57 +150,61 @@ def _grid(some: Sequence[Column], widest_name: int) -> Grid:
             overflow="fold",
             max_width=None if index else widest_name,
         )
-    for name, *cells in zip(*(column.cells for column in some), strict=True):
-        if {*cells} != {MISSING}:
-            grid.add_row(*map(Text, (name, *cells)))
+    for name, *cells in zip(*map(_marked, some), strict=True):
+        if {cell.plain for cell in cells} != {MISSING}:
+            grid.add_row(name, *cells)
     return grid
 
 
-def _markdown(tables: "Sequence[Table]") -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(map(_escaped_markdown, cells))} |"
+def _marked(column: Column) -> list[Text]:
+    """The column's cells; the best is bold, the second underlined, and both say so where there are no such letters."""
+    if not column.marks:
+        return [Text(cell) for cell in column.cells]
+    cells = []
+    for cell, mark in zip(column.cells, column.marks, strict=True):
+        first, *rest = cell.split("\n")
+        text = Text(first, style={"best": "bold", "second": "underline"}.get(mark or "", ""))
+        text.append({"best": " 1st", "second": " 2nd"}.get(mark or "", "    "), style="not underline")
+        cells.append(Text("\n").join([text, *(Text(f"{line}    ") for line in rest)]))
+    return cells
 
+
+def _markdown(report: Report) -> str:
+    marks = {"best": "**{}**", "second": "<u>{}</u>"}
     parts = []
-    for table in tables:
-        shown = columns(table, decimals=2)
-        grid = [
-            line([column.header.replace("\n", " ") for column in shown]),
-            f"| {' | '.join('--:' if column.numeric else ':--' for column in shown)} |",
-            *map(line, _cells(shown)),
-        ]
-        lines = map(_escaped_markdown, (footer(table), *table.notes))
-        parts += [f"### {_escaped_markdown(table.title)}", "\n".join(grid), *lines]
-    return "\n\n".join([*parts, *map(_escaped_markdown, legend(tables))]) + "\n"
+    for sheet in report.sheets(2):
+        parts.append(f"### {_escaped_markdown(sheet.title)}")
+        for shown in sheet.grids:
+            headers = [_escaped_markdown(column.header.replace("\n", " ")) for column in shown]
+            ruler = ["--:" if column.numeric else ":--" for column in shown]
+            rows = [headers, ruler, *_cells(shown, _escaped_markdown, marks)]
+            parts.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
+        parts += map(_escaped_markdown, sheet.lines)
+    return "\n\n".join([*parts, *map(_escaped_markdown, report.legend)]) + "\n"
 
 
 def _escaped_markdown(text: str) -> str:
     return re.sub(r"([\\`*_|<>\[\]#~])", r"\\\1", text)
 
 
-def _latex(table: "Table") -> str:
+def _latex(sheet: Sheet, legend_lines: Sequence[str]) -> str:
     """A `table` that needs the package booktabs."""
-
-    def line(cells: Sequence[str]) -> str:
-        return f"  {' & '.join(map(_escaped_latex, cells))} \\\\"
-
-    shown = columns(table, decimals=2)
-    caption = " ".join(f"{sentence.removesuffix('.')}." for sentence in (table.title, footer(table), *table.notes))
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"  \centering",
+    marks = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+    caption = " ".join(f"{sentence.removesuffix('.')}." for sentence in (sheet.title, *sheet.lines))
+    lines = [r"\begin{table}", r"  \centering"]
+    for number, shown in enumerate(sheet.grids):
+        lines += [
+            *([r"  \medskip", ""] if number else []),
             rf"  \begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in shown)}}}",
             r"  \toprule",
-            line([column.header for column in shown]),
+            f"  {' & '.join(_escaped_latex(column.header) for column in shown)} \\\\",
             r"  \midrule",
-            *map(line, _cells(shown)),
+            *(f"  {' & '.join(row)} \\\\" for row in _cells(shown, _escaped_latex, marks)),
             r"  \bottomrule",
             r"  \end{tabular}",
-            rf"  \caption{{{_escaped_latex(' '.join([caption, *legend([table])]))}}}",
-            r"\end{table}",
-            "",
         ]
-    )
+    lines += [rf"  \caption{{{_escaped_latex(' '.join([caption, *legend_lines]))}}}", r"\end{table}", ""]
+    return "\n".join(lines)
 
 
 _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -188,12 +230,12 @@ def _escaped_latex(text: str) -> str:
     )
 
 
-def _csv(tables: "Sequence[Table]") -> str:
+def _csv(tables: Sequence[dict[str, Any]]) -> str:
     """One line a row, nested values under dotted names; fractions, unrounded, and empty where there is nothing."""
     lines = []
-    for table in records(tables):
-        rows = table.pop("rows")
-        lines += [dotted({"table": table, **row}) for row in rows]
+    for table in tables:
+        whole = {key: value for key, value in table.items() if key != "rows"}
+        lines += [dotted({"table": whole, **row}) for row in table["rows"]]
     names = list(dict.fromkeys(name for line in lines for name, value in line.items() if value is not None))
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -204,7 +246,11 @@ def _csv(tables: "Sequence[Table]") -> str:
     return buffer.getvalue()
 
 
-def _cells(shown: Sequence[Column]) -> list[tuple[str, ...]]:
-    """The columns' cells row by row, each in one line."""
-    rows = zip(*(column.cells for column in shown), strict=True)
-    return [tuple(" ".join(cell.replace("\n", ", ").split()) for cell in row) for row in rows]
+def _cells(shown: Sequence[Column], escaped: Callable[[str], str], marks: Mapping[str, str]) -> list[list[str]]:
+    """The columns' cells row by row, each in one line, with what `marks` put around the best and the second."""
+
+    def cell(column: Column, row: int) -> str:
+        text = escaped(" ".join(column.cells[row].replace("\n", ", ").split()))
+        return marks.get(column.marks[row] or "", "{}").format(text) if column.marks else text
+
+    return [[cell(column, row) for column in shown] for row in range(len(shown[0].cells))]

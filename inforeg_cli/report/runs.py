@@ -97,8 +97,14 @@ def read_run(path: Path) -> Run:
         )
         _typed(run.experiment, "seed", int)
         _typed(run.experiment, "modalities", list)
+        _typed(_typed(run.experiment, "method", dict), "name", str)
+        for key in ("record", "window", "optimizer", "schedule", "fusion", "inputs", "encoders"):
+            _typed({key: {}} | run.experiment, key, dict)
         for key in ("name", "digest"):
             _typed(run.data, key, str)
+        _typed({"path": ""} | run.data, "path", str)
+        for key, kind in (("counts", dict), ("classes", list), ("held_out", int)):
+            _typed(run.data, key, kind | None)
     except ValueError as error:
         raise InforegError(f"{path / CONFIG}: {error}") from None
     if result is not None:
@@ -135,8 +141,9 @@ def find_run(argument: str, runs_dir: Path) -> Path:
     if matching:
         names = ", ".join(folder.name for folder in matching)
         raise Misuse(f"'{argument}' could be any of {len(matching)} runs: {names}. Give more of the id, or a name")
-    if argument and Path(argument).is_dir():
-        raise Misuse(f"{argument} is a folder, but no run's: it holds no {CONFIG}")
+    for folder in (Path(argument), runs_dir / argument):
+        if argument and folder.is_dir():
+            raise Misuse(f"{folder} is a folder, but no run's: it holds no {CONFIG}")
     if not folders:
         raise Misuse(f"there is no run '{argument}': {runs_dir} holds no runs. Make one with: inforeg train")
     near = difflib.get_close_matches(argument, [folder.name for folder in folders], n=3, cutoff=0.4)
@@ -170,10 +177,27 @@ def _check_result(result: Mapping[str, Any]) -> None:
             value = _typed(scores, metric, float | int)
             if not 0 <= value <= 1:
                 raise ValueError(f"'{metric}' on {split} is {value}, where a fraction is meant")
-        for kind in ("head", "own_head"):
-            _typed(scores, kind, dict | None)
-    for key in ("last", "test_if_chosen_on_test", "open_epochs", "regulated_steps"):
-        _typed(result, key, dict | None)
+        for some in (scores, _table(_table(result, "last"), split)):
+            _check_numbers(some)
+            for kind in ("head", "own_head"):
+                for modality in _table(some, kind):
+                    _check_numbers(_table(_table(some, kind), modality))
+    _check_numbers(_table(result, "test_if_chosen_on_test"))
+    for key, kind in (("open_epochs", list | None), ("regulated_steps", float | int | None)):
+        for modality in _table(result, key):
+            _typed(_table(result, key), modality, kind)
+    _table(result, "versions")
+    for key in ("seconds", "parameters", "best_epoch"):
+        _typed(result, key, float | int | None)
+
+
+def _check_numbers(scores: Mapping[str, Any]) -> None:
+    for metric in ("accuracy", "macro_f1", "auroc"):
+        _typed(scores, metric, float | int | None)
+
+
+def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    return _typed(values, key, dict | None) or {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from inforeg_cli.errors import InforegError
+from inforeg_cli.evaluation.measures import Measure
 from inforeg_cli.report import statistics
 from inforeg_cli.report.groups import Group, baseline_of, distinctions, grouped, sections
 from inforeg_cli.report.runs import Run
@@ -64,15 +65,13 @@ class Row:
     seconds: Summary | None
     acted: Acted | None
     versus: Versus | None
+    #: By the keys of the table's `measures`.
+    measured: Mapping[str, Summary] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The label, and a warning beside it where a method's name would claim more than its runs did."""
-        if self.acted is None or self.acted.runs == len(self.runs):
-            return self.label
-        if not self.acted.runs:
-            return f"{self.label}: never acted"
-        return f"{self.label}: acted in {self.acted.runs} of {len(self.runs)} runs"
+        return name_of(self.label, self.acted, len(self.runs))
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class Table:
     protocol: Mapping[str, Any]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
 def comparison(runs: Sequence[Run], split: str = "test") -> list[Table]:
@@ -100,7 +100,7 @@ def comparison(runs: Sequence[Run], split: str = "test") -> list[Table]:
     leaders = [_leader(part) for part in parts]
     titles = [f"{leader.first.dataset}: {' + '.join(leader.first.modalities)}" for leader in leaders]
     titles = _told_apart(titles, [leader.protocol for leader in leaders])
-    tables = [_table(title, part, split) for title, part in zip(titles, parts, strict=True)]
+    tables = [table_of(title, part, split) for title, part in zip(titles, parts, strict=True)]
     return sorted(tables, key=lambda table: (table.dataset, -len(table.modalities), _natural(table.title)))
 
 
@@ -109,11 +109,19 @@ def _leader(part: Sequence[Group]) -> Group:
     return max(part, key=lambda group: len(group.first.modalities))
 
 
-def _table(title: str, part: Sequence[Group], split: str) -> Table:
+def table_of(
+    title: str,
+    part: Sequence[Group],
+    split: str,
+    *,
+    labels: Sequence[str] | None = None,
+    baseline: Callable[[Group, Sequence[Group]], Group | None] = baseline_of,
+) -> Table:
+    """The groups as one table, which they are fit for; `labels` for theirs, `baseline` for what each is measured against."""
     first = _leader(part).first
     notes: list[str] = []
-    labels = _told_apart([group.label for group in part], [group.settings for group in part])
-    rows = [_row(group, label, part, split, notes) for group, label in zip(part, labels, strict=True)]
+    labels = labels or _told_apart([group.label for group in part], [group.settings for group in part])
+    rows = [_row(group, label, baseline(group, part), split, notes) for group, label in zip(part, labels, strict=True)]
     rows = sorted(_corrected(rows), key=_order)
     runs = [run for group in part for run in group.runs]
     for group, row_label in zip(part, labels, strict=True):
@@ -150,7 +158,7 @@ def _told_apart(labels: Sequence[str], settings: Sequence[Mapping[str, Any]]) ->
     return distinct
 
 
-def _row(group: Group, label: str, part: Sequence[Group], split: str, notes: list[str]) -> Row:
+def _row(group: Group, label: str, baseline: Group | None, split: str, notes: list[str]) -> Row:
     results = [run.result for run in group.runs]
     scored = [result[split] for result in results]
     chosen = [result.get("test_if_chosen_on_test") or {} for result in results] if split == "test" else []
@@ -171,8 +179,8 @@ def _row(group: Group, label: str, part: Sequence[Group], split: str, notes: lis
         chosen_on_test=_present(scores.get("accuracy") for scores in chosen),
         parameters=results[0].get("parameters"),
         seconds=_present(result.get("seconds") for result in results),
-        acted=_acted(group, results),
-        versus=_versus(group, baseline_of(group, part), split, notes),
+        acted=acted_of(group, results),
+        versus=_versus(group, baseline, split, notes),
     )
 
 
@@ -184,7 +192,15 @@ def _by_modality(group: Group, scored: Sequence[Mapping], kind: str) -> dict[str
     return {modality: summary for modality, summary in found.items() if summary}
 
 
-def _acted(group: Group, results: Sequence[Mapping]) -> Acted | None:
+def name_of(label: str, acted: Acted | None, runs: int) -> str:
+    """The label, and a warning beside it where the method acted in fewer than all of the `runs`."""
+    if acted is None or acted.runs == runs:
+        return label
+    return f"{label}: acted in {acted.runs} of {runs} runs" if acted.runs else f"{label}: never acted"
+
+
+def acted_of(group: Group, results: Sequence[Mapping]) -> Acted | None:
+    """What the method did in the group's runs; None where there is none that could act."""
     if all(result.get("acted") is None for result in results):
         return None
 

@@ -226,9 +226,10 @@ def test_two_epochs_and_an_evaluation(inforeg, stores, tmp_path, method, codec):
     )  # fmt: skip
     run = tmp_path / "runs" / "mine"
     result = json.loads((run / "result.json").read_text())
-    rows = {row["output"]: row for row in json.loads(inforeg("evaluate", "mine", "--format", "json"))}
-    assert rows["fused"]["accuracy"] == result["test"]["accuracy"]
-    assert {f"{name}, head" for name in KINDS} <= set(rows)
+    (evaluated,) = json.loads(inforeg("evaluate", "mine", "--format", "json"))
+    assert evaluated["accuracy"]["scores"]["accuracy"]["value"] == result["test"]["accuracy"]
+    assert all({"head", "probe"} <= {*evaluated["modalities"]["by_modality"][name]} for name in KINDS)
+    assert len(evaluated["missing"]) == 2 ** len(KINDS) and {*evaluated["damage"]} == {*KINDS}
     predictions = pd.read_parquet(run / "predictions-test-best.parquet")
     assert len(predictions) == len(store.split("split", "test"))
     assert np.isfinite(predictions.select_dtypes("number")).all(axis=None)

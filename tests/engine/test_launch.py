@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +14,10 @@ import pytest
 import torch
 
 from inforeg_cli.engine import checkpoint, launch
+from inforeg_cli.engine.guard import StopRequest
 from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.resolve import resolve
-from inforeg_cli.run_folder import RunFolder
+from inforeg_cli.run_folder import Busy, RunFolder
 
 CPU = torch.device("cpu")
 SHORT = {"epochs": 2, "batch_size": 8}
@@ -70,8 +72,34 @@ def test_another_configuration_does_not_overwrite_a_named_run(make_store, tmp_pa
 def test_a_run_that_is_being_trained_is_locked(make_store, tmp_path, quiet_tracker):
     store = make_store()
     folder = RunFolder(tmp_path / "runs" / "mine")
-    with folder.locked(), pytest.raises(Misuse, match="another process"):
+    with folder.locked(), pytest.raises(Busy, match="another process"):
         launch.train(resolve(SHORT, store), store, RunFolder(folder.path), CPU)
+
+
+def test_why_a_run_failed_stands_in_its_folder_until_it_is_tried_again(
+    make_store, tmp_path, quiet_tracker, monkeypatch
+):
+    store = make_store()
+    folder = RunFolder(tmp_path / "runs" / "mine")
+    failure = folder.path / "failure.json"
+
+    def full(*args):
+        raise InforegError("cannot write: is the disk full?")
+
+    with monkeypatch.context() as broken, pytest.raises(InforegError, match="full"):
+        broken.setattr(RunFolder, "write_metrics", full)
+        launch.train(resolve(SHORT, store), store, folder, CPU)
+    told = json.loads(failure.read_text())
+    assert (told["reason"], told["kind"]) == ("cannot write: is the disk full?", "InforegError")
+    assert datetime.fromisoformat(told["at"]).utcoffset() == timedelta(0)
+    with pytest.raises(Misuse):  # refused before it is tried
+        launch.train(resolve({**SHORT, "seed": 1}, store), store, folder, CPU)
+    assert json.loads(failure.read_text()) == told
+    stop = StopRequest()
+    stop.requested = True
+    with pytest.raises(launch.Interrupted):
+        launch.train(resolve(SHORT, store), store, folder, CPU, stop=stop)
+    assert not failure.exists(), "it was tried again, and a stop is no failure"
 
 
 @pytest.mark.parametrize("name", ["../out", "a/b", "", ".hidden", "a b"])

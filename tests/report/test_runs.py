@@ -36,6 +36,11 @@ def test_a_folder_of_runs_that_is_not_there_holds_none(tmp_path):
     assert all_runs(tmp_path / "nowhere").runs == ()
 
 
+def _result(more):
+    scores = '{"accuracy": 1, "macro_f1": 1}'
+    return f'{{"val": {scores}, "test": {scores}, {more}}}'
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
@@ -48,6 +53,15 @@ def test_a_folder_of_runs_that_is_not_there_holds_none(tmp_path):
         ("result.json", '{"val": {"accuracy": NaN}}', "'accuracy' on val is nan"),
         ("result.json", '{"val": {"accuracy": 93.5}}', "'accuracy' on val is 93.5"),
         ("result.json", '{"val": {"accuracy": 1, "macro_f1": 1, "head": 0.5}}', "'head' is 0.5"),
+        ("result.json", '{"val": {"accuracy": 1, "macro_f1": 1, "head": {"a": 1}}}', "'a' is 1"),
+        ("result.json", '{"val": {"accuracy": 1, "macro_f1": 1, "head": {"a": {"auroc": "x"}}}}', "'auroc' is 'x'"),
+        ("result.json", '{"val": {"accuracy": 1, "macro_f1": 1}, "last": {"val": 5}}', "'val' is 5"),
+        ("result.json", _result('"last": {"test": {"head": []}}'), "'head' is []"),
+        ("result.json", _result('"test_if_chosen_on_test": {"accuracy": "x"}'), "'accuracy' is 'x'"),
+        ("result.json", _result('"open_epochs": {"a": 1}'), "'a' is 1"),
+        ("result.json", _result('"regulated_steps": {"a": [1]}'), "'a' is [1]"),
+        ("result.json", _result('"versions": []'), "'versions' is []"),
+        ("result.json", _result('"seconds": "x"'), "'seconds' is 'x'"),
     ],
 )
 def test_a_damaged_run_is_named_and_the_others_are_read(tmp_path, file, content, said):
@@ -59,6 +73,26 @@ def test_a_damaged_run_is_named_and_the_others_are_read(tmp_path, file, content,
     assert len(found.unreadable) == 1
     assert str(damaged / file) in found.unreadable[0]
     assert said in found.unreadable[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda config: config["experiment"].pop("method"), "'method' is missing"),
+        (lambda config: config["experiment"].update(method={"name": 5}), "'name' is 5"),
+        (lambda config: config["experiment"].update(record=[1]), "'record' is [1]"),
+        (lambda config: config["data"].update(held_out="x"), "'held_out' is 'x'"),
+        (lambda config: config["data"].update(counts=[1]), "'counts' is [1]"),
+        (lambda config: config["data"].update(path=None), "'path' is missing"),
+    ],
+)
+def test_a_damaged_configuration_is_named(tmp_path, damage, said):
+    folder = make_run(tmp_path, seed=0)
+    config = json.loads((folder / "config.json").read_text())
+    damage(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    (problem,) = all_runs(tmp_path).unreadable
+    assert str(folder / "config.json") in problem and said in problem
 
 
 def test_a_result_without_a_configuration_is_named(tmp_path):

@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from inforeg_cli.report import statistics
 from inforeg_cli.report.statistics import (
+    RESAMPLES,
     Difference,
     Summary,
     difference_over_clips,
     difference_over_seeds,
     holm,
+    resampled_means,
+    resamples_of,
     summarise,
 )
 
@@ -87,6 +91,36 @@ def test_degenerate_clips():
     assert difference_over_clips(same, same) == Difference(0, 0, 0, 1)
     assert difference_over_clips(same, ~same) == Difference(1, 1, 1, 0)
     assert difference_over_clips(same[:, :1], same[:, :1]) is None
+
+
+def test_a_t_interval_is_scipys():
+    generator = np.random.default_rng(2)
+    for seeds in (3, 5, 30):
+        a, b = generator.random(seeds), generator.random(seeds)
+        found = difference_over_seeds(dict(enumerate(a)), dict(enumerate(b)))
+        test = stats.ttest_1samp(a - b, 0)
+        interval = test.confidence_interval(0.95)
+        assert (found.low, found.high, found.p) == pytest.approx((interval.low, interval.high, test.pvalue), rel=1e-9)
+
+
+def test_resampled_means_are_a_bootstrap_that_rows_share():
+    values = np.random.default_rng(4).random((3, 50))
+    means = resampled_means(values)
+    assert means.shape == (3, RESAMPLES)
+    assert means.mean(axis=1) == pytest.approx(values.mean(axis=1), abs=0.01)
+    assert means.std(axis=1) == pytest.approx(values.std(axis=1) / 50**0.5, rel=0.05)
+    np.testing.assert_allclose(resampled_means(values[:1] - values[1:2]), means[:1] - means[1:2], atol=1e-12)
+
+
+@pytest.mark.parametrize("clips", [2, 7, 60])
+def test_a_resample_has_as_many_clips_as_there_are(clips, monkeypatch):
+    drawn = np.concatenate(list(resamples_of(clips, int)))
+    assert drawn.shape == (RESAMPLES, clips)
+    assert (drawn.sum(axis=1) == clips).all()
+    assert drawn.min() >= 0
+    # What is too large to be kept is drawn again, and the same.
+    monkeypatch.setattr(statistics, "_MOST_KEPT", 0)
+    np.testing.assert_array_equal(np.concatenate(list(resamples_of(clips, int))), drawn)
 
 
 def test_holm_on_a_worked_example():

@@ -19,6 +19,7 @@ from inforeg_cli.data.kinds import (
     VideoSettings,
 )
 from inforeg_cli.data.media.arrays import check_form, features, open_array
+from inforeg_cli.data.media.contents import contents
 from inforeg_cli.data.media.errors import MediaError, Unreadable
 from inforeg_cli.data.media.images import image, look_image
 from inforeg_cli.data.media.lfs import is_lfs_pointer, pointer
@@ -35,6 +36,7 @@ __all__ = [
     "check_form",
     "check_shape",
     "check_whole",
+    "contents",
     "features",
     "image",
     "is_lfs_pointer",

@@ -22,10 +22,7 @@ from inforeg_cli.data.media import MediaError, Unreadable
 from inforeg_cli.data.parallel import threaded_map
 from inforeg_cli.data.sources.table import Table
 from inforeg_cli.data.store import Modality
-from inforeg_cli.data.vocabulary import Vocabulary
-
-#: The name of a text modality's vocabulary in its store, after the modality's own.
-VOCABULARY = "vocabulary.json"
+from inforeg_cli.data.vocabulary import VOCABULARY, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def _locate_text(settings: TextSettings, table: Table, folder: Path, train: Cont
     texts, errors = {}, {}
     for row in table.rows:
         try:
-            texts[row.index] = _text(settings, row.cells[settings.column], os.path.realpath(folder))
+            texts[row.index] = text_of(settings, row.cells[settings.column], os.path.realpath(folder))
         except MediaError as error:
             errors[row.index] = error
     learned = [text for index, text in texts.items() if index in train]
@@ -109,9 +106,7 @@ def _locate_text(settings: TextSettings, table: Table, folder: Path, train: Cont
     vocabulary = Vocabulary.build(learned, settings)
     tokens = {index: vocabulary.encode(text) for index, text in texts.items()}
     length = settings.length or max((len(found) for index, found in tokens.items() if index in train), default=1)
-    sources = {index: np.array(found[:length], np.int32) for index, found in tokens.items() if found}
-    # A sequence has a step at least: of an empty text, the unknown token.
-    sources |= {index: np.array([Vocabulary.UNKNOWN], np.int32) for index, found in tokens.items() if not found}
+    sources = {index: token_ids(found, length) for index, found in tokens.items()}
     modality = Modality(
         "text",
         np.dtype(np.int32),
@@ -123,10 +118,19 @@ def _locate_text(settings: TextSettings, table: Table, folder: Path, train: Cont
     return Located(modality, sources, errors, ready=True, files={VOCABULARY: vocabulary.to_bytes()})
 
 
-def _text(settings: TextSettings, cell: str, base: str) -> str:
-    if not settings.files:
-        return cell
-    path = inside(base, cell)
+def token_ids(tokens: Sequence[int], length: int) -> np.ndarray:
+    """A text as it is stored, int32 ``[1 .. length]``. A sequence has a step at least: of an empty text, the unknown
+    token."""
+    return np.array(tokens[:length] or [Vocabulary.UNKNOWN], np.int32)
+
+
+def text_of(settings: TextSettings, cell: str, base: str) -> str:
+    """The text that a cell of a manifest in the folder `base` holds, or names the file of. Raises MediaError."""
+    return read_text(inside(base, cell)) if settings.files else cell
+
+
+def read_text(path: Path) -> str:
+    """Raises MediaError where the file is not text in UTF-8."""
     media.check_whole(path)
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -85,11 +85,21 @@ class Transform(nn.Module, ABC):
     def fit(self, raw_batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
         """Take mean and standard deviation over (raw, extent) pairs, which are read only if they are needed.
 
-        In float64 and merged batch by batch (Chan et al., 1983): the partition into batches does not matter. What does
-        not vary is centred only.
+        What does not vary is centred only.
         """
         if self.normalise != "train":
             return
+        mean, std = self.statistics(raw_batches)
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(std > 0, std, 1.0))
+
+    @torch.no_grad()
+    def statistics(self, raw_batches: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation over (raw, extent) pairs, float64 on the CPU in the shape of `mean`; the deviation of
+        what does not vary is 0.
+
+        Merged batch by batch (Chan et al., 1983): the partition into batches does not matter.
+        """
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for raw, extent in raw_batches:
             raw, extent = (part if part is None else part.to(self.mean.device) for part in (raw, extent))
@@ -105,8 +115,8 @@ class Transform(nn.Module, ABC):
         if not count:
             raise Misuse("Normalisation takes its statistics from train clips, and there is none.")
         std = (squares / count).sqrt()
-        self.mean.copy_(mean.view_as(self.mean))
-        self.std.copy_(torch.where(std > 1e-7 * mean.abs(), std, 1.0).view_as(self.std))
+        std = torch.where(std > 1e-7 * mean.abs(), std, 0.0)
+        return mean.view_as(self.mean), std.view_as(self.std)
 
 
 def drawn(keys: Tensor, count: int, *parts: str | int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Recordings without labels, decoded as the clips of a prepared dataset were."""

@@ -1,0 +1,1 @@
+"""The pictures of the paper, and those of a run."""
