@@ -106,8 +106,7 @@ def _of_dataset(found: "Found", dataset: str | None) -> "Found":
 
     if dataset is None:
         return found
-    store = Path(dataset).resolve()
-    kept = [run for run in found.runs if run.dataset == dataset or Path(run.data.get("path", "")).resolve() == store]
+    kept = [run for run in found.runs if run.is_on(dataset)]
     if not kept and found.runs:
         raise Misuse(f"no run is on dataset '{dataset}'; {nearest(dataset, {run.dataset for run in found.runs})}")
     return Found(tuple(kept), found.unreadable)

@@ -8,9 +8,10 @@ import typer
 
 from inforeg_cli import paths
 from inforeg_cli.commands import options
-from inforeg_cli.console import err, out, warn
+from inforeg_cli.commands.run_choice import on_one_dataset
+from inforeg_cli.console import err, out
 from inforeg_cli.errors import InforegError, Misuse
-from inforeg_cli.naming import count, nearest
+from inforeg_cli.naming import count
 
 if TYPE_CHECKING:
     from inforeg_cli.report.figures.features import Extracted
@@ -49,10 +50,12 @@ def compare_figures(
     What has not been run is named, with the command that runs it. Nothing is computed but the features of figure 6.
     """
     from inforeg_cli.report.figures import paper, style
+    from inforeg_cli.report.searches import all_searches
 
     wanted = [_number(text, paper.NUMBERS) for text in dict.fromkeys(number or map(str, paper.NUMBERS))]
-    found = _runs(paths.runs(runs), dataset)
-    name = found[0].dataset
+    runs_dir = paths.runs(runs)
+    name, everything = on_one_dataset(runs_dir, dataset, "paper/figure5")
+    found = [run for run in all_searches(runs_dir).untuned(everything) if run.finished]
     folder = out_dir or paths.root() / "figures" / name
     drawn, failures = 0, []
     for one in wanted:
@@ -78,29 +81,6 @@ def _number(text: str, known: Sequence[int]) -> int:
         hint = "; figure 2 shows the method, and nothing measured" if text == "2" else ""
         raise Misuse(f"there is no figure '{text}' to draw; there is: {', '.join(map(str, known))}{hint}")
     return int(text)
-
-
-def _runs(folder: Path, dataset: str | None) -> "list[Run]":
-    """The finished runs on one dataset that no search chose, for which it must be clear which one is meant."""
-    from inforeg_cli.report.runs import all_runs
-    from inforeg_cli.report.searches import all_searches
-
-    everything = all_runs(folder)
-    for problem in everything.unreadable:
-        warn(f"unreadable run left out: {problem}")
-    finished = [run for run in all_searches(folder).untuned(everything.runs) if run.finished]
-    if not finished:
-        raise Misuse(f"there are no finished runs in {folder}. Make some with: inforeg sweep --preset paper/figure5")
-    names = sorted({run.dataset for run in finished})
-    if dataset is None:
-        if len(names) > 1:
-            raise Misuse(f"the runs are on {', '.join(names)}: choose one with --dataset")
-        return finished
-    store = Path(dataset).resolve()
-    kept = [run for run in finished if run.dataset == dataset or Path(run.data.get("path", "")).resolve() == store]
-    if not kept:
-        raise Misuse(f"no finished run is on dataset '{dataset}'; {nearest(dataset, names)}")
-    return kept
 
 
 def _say_missing(picture: "Picture", runs: Path | None) -> None:

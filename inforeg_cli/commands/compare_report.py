@@ -8,9 +8,9 @@ import typer
 
 from inforeg_cli import paths
 from inforeg_cli.commands import options
+from inforeg_cli.commands.run_choice import on_one_dataset
 from inforeg_cli.console import out, warn
-from inforeg_cli.errors import InforegError, Misuse
-from inforeg_cli.naming import nearest
+from inforeg_cli.errors import InforegError
 
 if TYPE_CHECKING:
     from inforeg_cli.report.page import Picture, Section
@@ -47,35 +47,10 @@ def compare_report(
     searches = all_searches(runs_dir)
     for problem in searches.unreadable:
         warn(f"unreadable search left out: {problem}")
-    found = _runs(runs_dir, dataset)
-    name = found[0].dataset
+    name, found = on_one_dataset(runs_dir, dataset, "paper/table2")
     path = (out_dir or paths.root() / "figures" / name) / "report.html"
     write(path, f"Methods compared on {name}", _sections(found, searches, name, device))
     out.print(f"report          {path}", markup=False)
-
-
-def _runs(folder: Path, dataset: str | None) -> "list[Run]":
-    """The runs on one dataset, for which it must be clear which one is meant, at least one of them finished."""
-    from inforeg_cli.report.runs import all_runs
-
-    everything = all_runs(folder)
-    for problem in everything.unreadable:
-        warn(f"unreadable run left out: {problem}")
-    finished = [run for run in everything.runs if run.finished]
-    if not finished:
-        raise Misuse(f"there are no finished runs in {folder}. Make some with: inforeg sweep --preset paper/table2")
-    names = sorted({run.dataset for run in finished})
-    if dataset is None and len(names) > 1:
-        raise Misuse(f"the runs are on {', '.join(names)}: choose one with --dataset")
-    store = None if dataset is None else Path(dataset).resolve()
-    kept = [
-        run
-        for run in everything.runs
-        if dataset in (None, run.dataset) or Path(run.data.get("path", "")).resolve() == store
-    ]
-    if not any(run.finished for run in kept):
-        raise Misuse(f"no finished run is on dataset '{dataset}'; {nearest(dataset or '', names)}")
-    return kept
 
 
 def _sections(runs: "Sequence[Run]", searches: "Searches", dataset: str, device: str) -> "list[Section]":

@@ -102,9 +102,7 @@ def _on(dataset: str | None, runs: "Sequence[Run]", runs_dir: Path) -> "tuple[li
                 "Make some with: inforeg sweep --preset paper/table2 --dataset digits"
             )
         return sorted({run.dataset for run in runs}), list(runs)
-    store = Path(dataset).resolve()
-    kept = [run for run in runs if run.dataset == dataset or Path(run.data.get("path", "")).resolve() == store]
-    if kept:
+    if kept := [run for run in runs if run.is_on(dataset)]:
         return sorted({run.dataset for run in kept}), kept
     known = {run.dataset for run in runs} | {
         folder.name

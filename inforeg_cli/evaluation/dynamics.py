@@ -46,16 +46,20 @@ def dynamics(folder: Path, experiment: Mapping[str, Any], baseline: bool) -> dic
 
 
 def _rows(folder: Path, split: str) -> list[dict[str, Any]]:
+    import numpy as np
     import pandas as pd
 
     path = folder / "metrics.parquet"
     try:
         table = pd.read_parquet(path)
-        rows = table[table["split"] == split].sort_values("epoch").to_dict("records")
-        if rows and {"epoch", "accuracy"} <= rows[0].keys():
-            return rows
+        rows = table[table["split"] == split].sort_values("epoch")
+        counts = [name for name in rows if split == "train" and name.startswith("regulated.")]
+        if not np.isfinite(rows[["epoch", "accuracy", *counts]].to_numpy(float)).all():
+            raise InforegError(f"{path} is damaged: it lacks numbers of {split}")
     except FileNotFoundError:
         raise InforegError(f"{path} does not exist: the run has not finished an epoch") from None
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
         raise InforegError(f"{path} cannot be read: {first_line(error)}") from None
-    raise InforegError(f"{path} holds no epochs of {split}")
+    if rows.empty:
+        raise InforegError(f"{path} holds no epochs of {split}")
+    return rows.to_dict("records")

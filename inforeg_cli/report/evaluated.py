@@ -110,10 +110,11 @@ def _extended(table: Table, found: Mapping[str, Mapping[str, Any] | InforegError
 
 
 def _values(measure: _Kept, found: Mapping[str, Any] | InforegError) -> Mapping[str, float | None] | None:
-    """None where the measure has not been taken."""
+    """None where the measure has not been taken, or what stands there are no numbers."""
     if isinstance(found, InforegError):
         return None
     try:
-        return measure.values(found)
-    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError):
+        values = measure.values(found)
+        return {name: None if value is None else float(value) for name, value in values.items()}
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
         return None

@@ -47,6 +47,10 @@ class Run:
     def dataset(self) -> str:
         return self.data["name"]
 
+    def is_on(self, dataset: str) -> bool:
+        """Whether that is the name of its data, or the folder of their store."""
+        return self.dataset == dataset or Path(self.data.get("path", "")).resolve() == Path(dataset).resolve()
+
     @property
     def modalities(self) -> tuple[str, ...]:
         return tuple(self.experiment["modalities"])

@@ -240,6 +240,13 @@ def test_out_gets_tables_predictions_and_pictures(root, inforeg):
     assert len(pd.read_parquet(folder / "uniform-test-best-predictions.parquet")) == 12
 
 
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_computed(root, inforeg):
+    (root / "file").write_text("")
+    code, err = refused(inforeg, "joint", "--out", root / "file")
+    assert code == 1 and str(root / "file") in err.replace("\n", "")
+    assert kept(root, "joint") is None
+
+
 def test_it_repeats_itself_to_the_last_bit(root, evaluated):
     assert evaluated("inforeg") == evaluated("inforeg")
 

@@ -137,6 +137,7 @@ def test_states_and_the_time_that_is_left(sweep: Callable[..., tuple], tmp_path:
     _, out, _ = sweep("method=joint,ogm", *options)
     runs = tmp_path / "runs"
     like = {"seed": 0, "epochs": 5, "batch_size": 64, "modalities": ["vector", "picture"], "precision": "fp32"}
+    like["method"] = {"name": "joint"}
     _finish(runs, names[0], like, "joint", seconds=10)
     (runs / names[1]).mkdir()
     (runs / names[1] / "config.json").write_text("{}")

@@ -64,3 +64,13 @@ def test_what_is_absent_or_damaged_is_named(folder):
     (folder / "metrics.parquet").unlink()
     with pytest.raises(InforegError, match="has not finished an epoch"):
         dynamics(folder, SETTINGS, baseline=False)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("regulated.sound", float("nan")), ("accuracy", "high"), ("epoch", None)], ids=str
+)
+def test_what_is_no_number_is_damage(column, value, folder):
+    table = pd.read_parquet(folder / "metrics.parquet")
+    table.assign(**{column: value}).to_parquet(folder / "metrics.parquet")
+    with pytest.raises(InforegError, match=r"metrics\.parquet (is damaged|cannot be read)"):
+        dynamics(folder, SETTINGS, baseline=False)

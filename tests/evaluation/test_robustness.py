@@ -10,11 +10,18 @@ from kinds_factory import make_kinds
 from test_subsets import CPU, SMALL, parts_of
 
 from inforeg_cli.data import batches
-from inforeg_cli.data.transforms import Features
+from inforeg_cli.data.sources import Clip
+from inforeg_cli.data.store import Modality, Store
+from inforeg_cli.data.writer import write_store
 from inforeg_cli.engine.evaluate import predict
+from inforeg_cli.engine.launch import train
 from inforeg_cli.evaluation import robustness
+from inforeg_cli.evaluation.assess import Assessment
 from inforeg_cli.evaluation.damage import ladders_of
 from inforeg_cli.evaluation.robustness import area, damage_curves
+from inforeg_cli.evaluation.subject import open_subject
+from inforeg_cli.resolve import resolve
+from inforeg_cli.run_folder import RunFolder
 
 #: The strength that is none, where it is not 0; no quality of JPEG is.
 NONE = {"dB": float("inf"), "of Nyquist": 1.0, "quality": None}
@@ -157,8 +164,9 @@ def test_damage_is_the_same_for_every_run(changes, make_store, tmp_path, monkeyp
     """Whatever its method holds out of train, and however it normalises."""
     store, taken = make_store(), []
     monkeypatch.setattr(robustness, "ladders_of", lambda *of: taken.append(ladders_of(*of)) or taken[-1])
-    for number, settings in enumerate(({}, changes)):
-        folder = train(resolve({"epochs": 1, **settings}, store), store, tmp_path / f"runs{number}").path
+    for name, settings in (("plain", {}), ("changed", changes)):
+        folder = tmp_path / "runs" / name
+        train(resolve({"epochs": 1, **settings}, store), store, RunFolder(folder), CPU)
         Assessment(open_subject(folder, "test", "best", CPU), folder.parent).measure("damage")
     raw, chance = torch.zeros(4, 6), robustness.Chance(torch.arange(4), (0,))
     vectors = [of for of in taken if of[-1].unit == "of the dimensions"]

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from report.study_factory import EPOCHS, fisher, make_study, write_presets
 
@@ -163,7 +164,7 @@ def test_values_that_were_not_run_are_named_and_the_others_drawn(number, key, st
     assert drawn.missing == tuple(f"{key}={value}" for value in others)
     text = words(drawn.figure)
     assert f"{key}={others[0]}" in text
-    assert f"3 seeds (0–2) of {first}; 1 seed (0) of {second}" in text
+    assert "1 seed (0); not of all: 1, 2" in text  # the others would stand for one of the two values alone
     assert any(line.get_label().startswith("paper's best") for line in drawn.figure.axes[0].lines)
 
 
@@ -232,6 +233,24 @@ def test_damaged_files_are_named(store, runs_dir):
     (folder / "gradient_cosines.parquet").unlink()
     with pytest.raises(InforegError, match=r"gradient_cosines\.parquet does not exist"):
         picture(4, runs_dir)
+
+
+@pytest.mark.parametrize(
+    ("number", "file", "change"),
+    [
+        (1, "metrics", lambda table: table.drop(columns="split")),
+        (1, "metrics", lambda table: table.drop(columns="fisher.all")),
+        (1, "metrics", lambda table: table.assign(**{"fisher.all": "high"})),
+        (1, "metrics", lambda table: pd.concat([table, table])),
+        (4, "gradient_cosines", lambda table: table.drop(columns="open")),
+    ],
+)
+def test_tables_that_lack_what_is_drawn_are_named(number, file, change, store, runs_dir):
+    folder, *_ = make_study(runs_dir, store, f"paper/figure{number}")
+    path = folder / f"{file}.parquet"
+    change(pd.read_parquet(path)).to_parquet(path)
+    with pytest.raises(InforegError, match=rf"{file}\.parquet (is damaged|has no)"):
+        picture(number, runs_dir)
 
 
 def test_no_such_figure():

@@ -18,15 +18,8 @@ from inforeg_cli.data.sources.table import Table, read_table
 from inforeg_cli.errors import BadInput, Misuse
 from inforeg_cli.naming import count, nearest
 
-#: Kinds of modality that are read from the same kind of file.
-_FROM = {
-    "video": "video",
-    "motion": "video",
-    "audio": "audio",
-    "image": "image",
-    "features": "features",
-    "text": "text",
-}
+#: Kinds of modality that are read from another kind of file.
+_FROM = {"motion": "video"}
 
 
 @dataclass
@@ -195,7 +188,7 @@ def _takers(kinds: Collection[str], preparation: Preparation, modalities: Sequen
     for name in modalities:
         kind = preparation.modalities[name].kind
         if kind in kinds:
-            by_file.setdefault(_FROM[kind], []).append(name)
+            by_file.setdefault(_FROM.get(kind, kind), []).append(name)
     if by_file.get("video"):
         filmed = {_origin(preparation, name) for name in by_file["video"]}
         heard = [name for name in by_file.pop("audio", []) if _origin(preparation, name) in filmed]

@@ -26,7 +26,7 @@ class Extracted:
 
 def representations(material: Material, extract: Callable[[Run], Extracted]) -> Figure:
     """Figure 6: t-SNE of the features of one seed's runs on the test split; `extract` computes them."""
-    columns = {_TITLES.get(name, name): found.of_seed(material.common_seed) for name, found in material.rows.items()}
+    columns = {_TITLES.get(name, name): found.of_seeds({material.common_seed}) for name, found in material.rows.items()}
     features = {title: extract(one.runs[0]) for title, one in columns.items()}
     first = next(iter(columns.values())).runs[0]
     classes = [name.replace("$", r"\$") for name in first.data["classes"]]  # no formulas

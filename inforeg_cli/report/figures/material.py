@@ -1,6 +1,6 @@
 """What the paper's figures are drawn from: the runs of a study's rows, their curves over epochs, and their open windows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,8 +53,8 @@ class Recorded:
     def epochs(self) -> int:
         return self.runs[0].experiment["epochs"]
 
-    def of_seed(self, seed: int) -> "Recorded":
-        return Recorded(self.name, (self.runs[self.seeds.index(seed)],))
+    def of_seeds(self, seeds: Collection[int]) -> "Recorded":
+        return Recorded(self.name, tuple(run for run in self.runs if run.seed in seeds))
 
     def setting(self, key: str) -> Any:
         """Of the experiment, by dotted key; the same in all runs."""
@@ -62,18 +62,20 @@ class Recorded:
 
     @cached_property
     def _metrics(self) -> list[pd.DataFrame]:
-        return [table_of(run, "metrics") for run in self.runs]
+        return [table_of(run, "metrics", ("split", "epoch")) for run in self.runs]
 
     def curves(self, column: str, split: str = "train") -> Curves:
-        """Of `column` in the metrics of `split`. Raises InforegError where a run has it not."""
-        epochs = np.arange(self.epochs)
-        values = [
-            metrics[metrics["split"] == split].set_index("epoch")[column].reindex(epochs).to_numpy(float)
-            for metrics in self._metrics
-            if column in metrics
-        ]
-        if len(values) < len(self.runs):
-            raise InforegError(f"{self.runs[0].path / 'metrics.parquet'} has no {column}; train again with --force")
+        """Of `column` in the metrics of `split`. Raises InforegError where a run has it not, or no numbers in it."""
+        epochs, values = np.arange(self.epochs), []
+        for run, metrics in zip(self.runs, self._metrics, strict=True):
+            path = run.path / "metrics.parquet"
+            if column not in metrics:
+                raise InforegError(f"{path} has no {column}; train again with --force")
+            try:
+                by_epoch = metrics[metrics["split"] == split].set_index("epoch")[column]
+                values.append(by_epoch.reindex(epochs).to_numpy(float))
+            except ValueError as error:  # no numbers, or an epoch twice
+                raise InforegError(f"{path} is damaged: {column}: {first_line(error)}") from None
         return Curves(epochs, np.stack(values))
 
     def scores(self, *path: str, split: str = "test") -> np.ndarray:
@@ -124,7 +126,7 @@ class Recorded:
 class Material:
     """The runs of a study on one dataset: `rows` by name or, for a study with an axis, `cells` by the axis' value.
 
-    missing: the rows, or the values, without a run.
+    missing: the rows, or the values, without a run. unpaired: seeds that were left out, because not all have them.
     """
 
     dataset: str
@@ -132,6 +134,7 @@ class Material:
     rows: Mapping[str, Recorded]
     cells: Mapping[Any, Recorded]
     missing: tuple[str, ...]
+    unpaired: tuple[int, ...]
 
     @property
     def enough(self) -> bool:
@@ -140,12 +143,13 @@ class Material:
 
     @property
     def seeds(self) -> str:
-        """``3 seeds (0–2)``; by row where they differ."""
+        """``3 seeds (0–2)``, with those that not all have; by row where they have none in common."""
         by_text: dict[str, list[str]] = {}
         for name, found in {**self.rows, **self.cells}.items():
             by_text.setdefault(seeds_of(found.seeds), []).append(str(name))
         if len(by_text) == 1:
-            return next(iter(by_text))
+            more = f"; not of all: {ranges(self.unpaired)}" if self.unpaired else ""
+            return next(iter(by_text)) + more
         return "; ".join(f"{text} of {' and '.join(names)}" for text, names in by_text.items())
 
     @property
@@ -170,8 +174,9 @@ def gather(study: Study, runs: Sequence[Run], dataset: str, needs: Sequence[str]
     """The finished runs of `study` on `dataset` that recorded all of `needs` (settings of ``record``).
 
     All are under one protocol (data, optimiser, batches, ...), that with the most rows, then the most experiments, and on
-    all modalities or on one alone. Of several experiments that fit a row it is the one with the most seeds; what else was
-    recorded makes no difference. Raises Misuse for a study with an axis that is no figure's.
+    all modalities or on one alone. Of several experiments that fit a row it is the one with the most seeds, of which those
+    are kept that all have in common; what else was recorded makes no difference. Raises Misuse for a study with an axis
+    that is no figure's.
     """
     runs = [run for run in runs if run.dataset == dataset and run.finished]
     modalities = max((run.modalities for run in runs), key=len, default=())
@@ -199,25 +204,39 @@ def gather(study: Study, runs: Sequence[Run], dataset: str, needs: Sequence[str]
         for value in values:
             here = [group for group in chosen.get(row.name, ()) if group.settings[key] == value]
             found[value] = _recorded(f"{row.name}, {key}={value}", here)
-    kept = {name: recorded for name, recorded in found.items() if recorded}
+    recorded = {name: one for name, one in found.items() if one}
+    kept = _paired(recorded)
+    left_out = {seed for one in recorded.values() for seed in one.seeds}
+    left_out -= {seed for one in kept.values() for seed in one.seeds}
     return Material(
         dataset,
         modalities,
         rows={} if study.axes else kept,
         cells=kept if study.axes else {},
         missing=tuple(f"{key}={name}" if study.axes else name for name in found if name not in kept),
+        unpaired=tuple(sorted(left_out)),
     )
 
 
-def table_of(run: Run, name: str) -> pd.DataFrame:
-    """The parquet file `name` of a run's folder. Raises InforegError where it is absent or damaged."""
+def table_of(run: Run, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """The parquet file `name` of a run's folder. Raises InforegError where it is absent, damaged, or lacks one of
+    `columns`."""
     path = run.path / f"{name}.parquet"
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except FileNotFoundError:
         raise InforegError(f"{path} does not exist; train again with --force") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise InforegError(f"{path} cannot be read: {first_line(error)}") from None
+    if lost := [column for column in columns if column not in table]:
+        raise InforegError(f"{path} is damaged: it has no {lost[0]}; train again with --force")
+    return table
+
+
+def _paired(found: Mapping[Any, Recorded]) -> dict[Any, Recorded]:
+    """Of the seeds that all have: else a difference between two could be one between seeds. All seeds where none is."""
+    common = set.intersection(*({*recorded.seeds} for recorded in found.values())) if found else set()
+    return {name: recorded.of_seeds(common) if common else recorded for name, recorded in found.items()}
 
 
 def _recorded(name: str, groups: Sequence[Group]) -> Recorded | None:

@@ -18,13 +18,15 @@ from inforeg_cli.report.figures.material import Material, Recorded, table_of
 #: Numbers a sketch has (numerics/sketch.py, which reports do not import: it needs torch).
 _COLUMNS = 4096
 _BINS = 41
+#: Of the recorded table (engine/recording.py), what is drawn.
+_DRAWN = ("epoch", "modality", "batch_a", "batch_b", "cosine", "open")
 
 
 def orthogonality(material: Material) -> Figure:
     """Figure 4: for each modality the cosine similarities between the batches of one epoch inside its window, as a map, and
     those of all such epochs and seeds, as a distribution beside the spread that sketches of orthogonal gradients have."""
     inforeg = material.rows["inforeg"]
-    tables = [table_of(run, "gradient_cosines") for run in inforeg.runs]
+    tables = [table_of(run, "gradient_cosines", _DRAWN) for run in inforeg.runs]
     inside, notes = _inside(inforeg, tables)
     names = inforeg.modalities
     figure, maps, distribution = _panels(len(names))
