@@ -23,7 +23,7 @@ class Features:
 def features_of(
     model: LateFusion, clips: Clips, indices: np.ndarray, batch_size: int, *, precision: str = "fp32"
 ) -> Features:
-    """In eval mode and fp32, in the order of `indices`."""
+    """In eval mode, in the order of `indices`, as float32 whatever the model computes in."""
     was_training = model.training
     model.eval()
     collected: dict[str, list[Tensor]] = {}

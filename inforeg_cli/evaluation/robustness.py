@@ -27,7 +27,6 @@ def damage_curves(
     modalities: Sequence[str] | None = None,
     seed: int = 0,
     precision: str = "fp32",
-    after_modality: Callable[[str], None] = lambda name: None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores of the fused output on the store rows `indices` while one modality is damaged and the others are whole.
 
@@ -39,8 +38,7 @@ def damage_curves(
 
     The damage to a clip is a function of (`seed`, modality, damage, the clip's row in the store, strength): of no run, and
     of no batch. `train` are the store rows that statistics of features and motion are taken from. Whole modalities are
-    encoded once; where encoders exchange features, all run again for each strength. `after_modality` is called with the
-    name of each that is done.
+    encoded once; where encoders exchange features, all run again for each strength.
     """
     rows, found = torch.from_numpy(indices), {}
     with measuring(model, clips.device, precision):
@@ -61,7 +59,6 @@ def damage_curves(
                         features = batch.replaced(model, name, inputs, remaining if sequence else None)
                         tally.add(model.join(features).fused, batch.target)
             found[name] = {ladder.name: _curve(ladder, tallies[ladder.name]) for ladder in ladders}
-            after_modality(name)
     return found
 
 

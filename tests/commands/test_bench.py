@@ -1,27 +1,11 @@
 """`inforeg bench`: which parts it measures, with what, and what it refuses."""
 
 import json
-import sys
 
 import pytest
 
-from inforeg_cli.app import main
 from inforeg_cli.benchmarks import data, steps, whole
 from inforeg_cli.benchmarks.turns import Figures
-
-
-@pytest.fixture
-def inforeg(capsys, monkeypatch):
-    """`inforeg("bench", ...)`: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inforeg", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

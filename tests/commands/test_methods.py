@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from inforeg_cli import console, presets
-from inforeg_cli.app import main
 from inforeg_cli.descriptions import GROUPS, REQUIREMENTS, descriptions
 from inforeg_cli.methods import METHODS
 from inforeg_cli.methods.base import Options
@@ -30,21 +29,6 @@ LISTED = [
     ("inforeg", ONE, "joint"),
     ("inforeg+own", UNIMODAL, "uniform"),
 ]
-
-
-@pytest.fixture
-def inforeg(capsys, monkeypatch):
-    """`inforeg("methods", ...)`: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inforeg", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 def test_the_list_has_every_method_with_its_group_and_baseline(inforeg):

@@ -18,7 +18,6 @@ from raw_factory import cut, rows_of, tone, write_image, write_manifest, write_w
 from test_own_five import CLIPS, KINDS, RECIPE, make_five
 from video_factory import write_video
 
-from inforeg_cli.app import main
 from inforeg_cli.data.batches import Clips
 from inforeg_cli.data.catalogue import ensure_digits
 from inforeg_cli.data.plan import Job
@@ -77,21 +76,6 @@ def five(tmp_path_factory):
 
 def expected(run: RunFolder) -> pd.DataFrame:
     return pd.read_parquet(run.path / "predictions-test-best.parquet").set_index("id")
-
-
-@pytest.fixture
-def inforeg(capsys, monkeypatch):
-    """`inforeg("predict", ...)`: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inforeg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

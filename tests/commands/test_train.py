@@ -9,24 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from inforeg_cli.app import app, main
+from inforeg_cli.app import app
 
 SHORT = ("--epochs", "2", "--batch-size", "8", "--device", "cpu")
-
-
-@pytest.fixture
-def inforeg(capsys, monkeypatch):
-    """`inforeg("train", ...)`: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inforeg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

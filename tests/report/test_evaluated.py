@@ -84,6 +84,14 @@ def test_a_damaged_evaluation_is_named(seeds, tmp_path):
     assert "is damaged" in found.notes[-1] and not found.rows[0].measured
 
 
+@pytest.mark.parametrize("value", ["high", [0.1], {}], ids=str)
+def test_what_is_no_number_has_not_been_measured(value, seeds, tmp_path):
+    for run in seeds:
+        keep(run, ece=value, contribution={"shapley": {"accuracy": value}})
+    found = table(tmp_path, "ece", "shapley")
+    assert not found.rows[0].measured and "not evaluated" in found.notes[-1]
+
+
 def test_every_measure_is_found_where_an_evaluation_has_it(seeds, tmp_path):
     score = {"value": 0.25}
     scores = dict.fromkeys(("balanced_accuracy", "top5", "nll", "ece", "overconfidence"), score)
