@@ -67,7 +67,7 @@ def _print_rich(table: Table) -> None:
     grid = Grid(title=Text(table.title), title_justify="left")
     for index, name in enumerate(table.columns):
         justify = "right" if all(isinstance(row[index], int) for row in table.rows) else "left"
-        grid.add_column(name, justify=justify, overflow="fold")  # an address that is cut leads nowhere
+        grid.add_column(Text(name), justify=justify, overflow="fold")  # an address that is cut leads nowhere
     for row in table.rows:
         grid.add_row(*map(Text, _texts(row)))
     out.print(grid)

@@ -1,6 +1,6 @@
 """What a model says on a split: probabilities of every clip by the fused output and by each modality, and their scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,6 @@ class Predictions:
         return pd.DataFrame(columns)
 
 
-@torch.no_grad()
 def predict(
     model: LateFusion,
     clips: Clips,
@@ -78,6 +77,29 @@ def predict(
     after_batch: Callable[[], None] = lambda: None,
 ) -> Predictions:
     """Evaluate in eval mode, in the order of `indices`; `after_batch` may raise to stop early."""
+
+    def log_probabilities(outputs: Outputs) -> dict[str, Tensor]:
+        return {name: x.float().log_softmax(dim=-1) for name, x in reported_logits(model, outputs).items()}
+
+    return Predictions(
+        indices,
+        *collect(model, clips, indices, batch_size, log_probabilities, precision=precision, after_batch=after_batch),
+    )
+
+
+@torch.no_grad()
+def collect(
+    model: LateFusion,
+    clips: Clips,
+    indices: np.ndarray,
+    batch_size: int,
+    read: Callable[[Outputs], Mapping[str, Tensor]],
+    *,
+    precision: str = "fp32",
+    after_batch: Callable[[], None] = lambda: None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Of N clips in the order of `indices`, in eval mode: their classes ``[N]``, and what `read` takes from a batch's
+    outputs, each a tensor of one row a clip, in float32."""
     was_training = model.training
     model.eval()
     collected: dict[str, list[Tensor]] = {}
@@ -85,15 +107,14 @@ def predict(
     try:
         for batch in clips.batches(torch.from_numpy(indices), batch_size):
             with torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                logits = reported_logits(model, model(batch.inputs, batch.lengths))
-            for name, value in logits.items():
-                collected.setdefault(name, []).append(value.float().log_softmax(dim=-1))
+                found = read(model(batch.inputs, batch.lengths))
+            for name, value in found.items():
+                collected.setdefault(name, []).append(value.float())
             targets.append(batch.target)
             after_batch()
     finally:
         model.train(was_training)
-    joined = {name: torch.cat(values).cpu().numpy() for name, values in collected.items()}
-    return Predictions(indices, torch.cat(targets).cpu().numpy(), joined)
+    return torch.cat(targets).cpu().numpy(), {name: torch.cat(x).cpu().numpy() for name, x in collected.items()}
 
 
 def nested(flat: dict[str, float]) -> dict:

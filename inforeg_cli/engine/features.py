@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from inforeg_cli.data.batches import Clips
+from inforeg_cli.engine.evaluate import collect
 from inforeg_cli.models.late_fusion import LateFusion
 
 
@@ -19,23 +18,9 @@ class Features:
     by_modality: dict[str, np.ndarray]
 
 
-@torch.no_grad()
 def features_of(
     model: LateFusion, clips: Clips, indices: np.ndarray, batch_size: int, *, precision: str = "fp32"
 ) -> Features:
-    """In eval mode, in the order of `indices`, as float32 whatever the model computes in."""
-    was_training = model.training
-    model.eval()
-    collected: dict[str, list[Tensor]] = {}
-    targets = []
-    try:
-        for batch in clips.batches(torch.from_numpy(indices), batch_size):
-            with torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                outputs = model(batch.inputs, batch.lengths)
-            for name, value in outputs.features.items():
-                collected.setdefault(name, []).append(value.float())
-            targets.append(batch.target)
-    finally:
-        model.train(was_training)
-    joined = {name: torch.cat(values).cpu().numpy() for name, values in collected.items()}
-    return Features(indices, torch.cat(targets).cpu().numpy(), joined)
+    """In eval mode and fp32, in the order of `indices`."""
+    target, features = collect(model, clips, indices, batch_size, lambda outputs: outputs.features, precision=precision)
+    return Features(indices, target, features)

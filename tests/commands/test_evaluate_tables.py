@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from inforeg_cli.commands.evaluate_tables import Evaluated, tables_of
+from inforeg_cli.commands.options import Format
+from inforeg_cli.commands.tabular import Table, print_table
 from inforeg_cli.evaluation.scores import by_class
 
 SCORE = {"value": 0.5, "low": 0.4, "high": 0.6}
@@ -24,6 +26,13 @@ def one(title: str, classes: int = 3, **measures) -> Evaluated:
 
 def titled(tables, start: str):
     return [table for table in tables if table.title.startswith(start)]
+
+
+def test_classes_are_called_as_they_are_written(capsys):
+    """A confusion matrix has them as headers, where brackets are no markup."""
+    print_table(Table("Confusions", ("", "[bold]one", "[/two]"), [("[bold]one", 3, 1)]), Format.rich)
+    printed = capsys.readouterr().out
+    assert printed.count("[bold]one") == 2 and "[/two]" in printed
 
 
 def test_units_and_signs():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inforeg_cli.report.figures.confusion import confusion_figure
+from inforeg_cli.report.figures.style import image
 
 
 def test_cells_hold_counts_and_shares_of_the_true_class():
@@ -16,6 +17,11 @@ def test_cells_hold_counts_and_shares_of_the_true_class():
     assert axes.get_ylabel() == "true class" and axes.get_xlabel() == "predicted class"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     assert axes.get_title() == "mine"
+
+
+def test_names_are_drawn_as_they_are_written():
+    axes = confusion_figure(np.eye(2, dtype=int), (r"$\frac{$", "under $5, over $50, or free")).axes[0]
+    assert image(axes.figure, "png")
 
 
 def test_many_classes_with_long_names_still_fit(tmp_path):

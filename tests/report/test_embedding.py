@@ -5,6 +5,7 @@ import pytest
 
 from inforeg_cli.errors import InforegError
 from inforeg_cli.report.figures.embedding import MOST_POINTS, embed, shown, tsne_figure
+from inforeg_cli.report.figures.style import image
 
 
 def clusters(clips: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +80,8 @@ def test_a_single_class_and_five_panels(tmp_path):
     figure.savefig(tmp_path / "tsne.png")
     assert (tmp_path / "tsne.png").stat().st_size > 1000
     assert sum(axes.axison for axes in figure.axes) == 5
+
+
+def test_names_are_drawn_as_they_are_written():
+    features, target = clusters(4, classes=2)
+    assert image(tsne_figure({"sound": features}, target, (r"$\frac{$", "$5 or $6"), {}, 0), "png")

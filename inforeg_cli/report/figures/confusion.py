@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from inforeg_cli.report.figures.style import styled
+from inforeg_cli.report.figures.style import literal, styled
 
 #: With more classes the numbers in the cells could not be read.
 _MOST_WRITTEN = 34
@@ -47,4 +47,4 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str = ""
 def _shortened(name: str) -> str:
     """Without its middle where it is long: names that begin alike often differ at the end."""
     half = (_LONGEST_NAME - 1) // 2
-    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
+    return literal(name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}")

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from inforeg_cli.errors import InforegError
+from inforeg_cli.report.figures.style import literal
 
 #: A picture holds no more points that can be told apart, and t-SNE takes seconds for them.
 MOST_POINTS = 2000
@@ -70,7 +71,7 @@ def draw_embedding(axes: Axes, points: np.ndarray, target: np.ndarray, classes: 
 def legend(figure: Figure, classes: Sequence[str]) -> None:
     """Each class's colour and marker, below the panels; the figure grows by the room that this takes."""
     handles = [
-        Line2D([], [], linestyle="none", color=look["c"][0], marker=look["marker"], markersize=5, label=name)
+        Line2D([], [], linestyle="none", color=look["c"][0], marker=look["marker"], markersize=5, label=literal(name))
         for name, look in ((name, _look(index)) for index, name in enumerate(classes))
     ]
     widest = 4 + max(map(len, classes))

@@ -29,7 +29,7 @@ def representations(material: Material, extract: Callable[[Run], Extracted]) -> 
     columns = {_TITLES.get(name, name): found.of_seeds({material.common_seed}) for name, found in material.rows.items()}
     features = {title: extract(one.runs[0]) for title, one in columns.items()}
     first = next(iter(columns.values())).runs[0]
-    classes = [name.replace("$", r"\$") for name in first.data["classes"]]  # no formulas
+    classes = first.data["classes"]
     side = style.PAGE / len(columns)
     figure = Figure(figsize=(style.PAGE, 0.95 * side * len(material.modalities)), layout="constrained")
     panels = figure.subplots(len(material.modalities), len(columns), squeeze=False)

@@ -94,6 +94,11 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     return png, svg
 
 
+def literal(name: str) -> str:
+    """A class's name, which may be anything, as text that is drawn as it is written: ``$`` begins no formula."""
+    return name.replace("$", r"\$")
+
+
 def look(index: int) -> dict:
     """Colour, marker and dashes of the modality of this number in the recipe's order."""
     return {
