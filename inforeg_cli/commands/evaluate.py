@@ -75,10 +75,10 @@ def evaluate(
 
     folder, where = paths.runs(runs), devices.choose(device)
     evaluated, written = [], []
-    found = dict.fromkeys(find_run(name, folder) for name in run)
+    paths_of_runs = dict.fromkeys(find_run(name, folder) for name in run)
     if out_dir is not None:  # what cannot be written to is said before minutes of work
         out_dir.mkdir(parents=True, exist_ok=True)
-    for path in found:
+    for path in paths_of_runs:
         subject = open_subject(path, split, checkpoint.value, where, dataset=dataset, allow_changed=allow_changed)
         if subject.note:
             warn(subject.note + "; nothing of it is kept in the run")
