@@ -10,8 +10,8 @@ from inforeg_cli.benchmarks.reading import BATCH, DECODED, FETCHED, FRAMES, RELE
 from inforeg_cli.benchmarks.tree import make_tree
 from inforeg_cli.benchmarks.turns import Figures, quartiles, ratios
 from inforeg_cli.console import err
-from inforeg_cli.data.plan import Job
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.prepare import prepare
 
 #: At least this share of the bare loops' rate, by workers.
 SHARES = {1: 0.8, 2: 0.9}

@@ -12,8 +12,8 @@ import av
 
 from inforeg_cli.benchmarks.tree import Pair
 from inforeg_cli.benchmarks.turns import interleaved
-from inforeg_cli.data.plan import Job
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.prepare import prepare
 
 #: Workers of prepare, or bare loops side by side.
 PROCESSES = (1, 2)

@@ -10,8 +10,8 @@ from inforeg_cli import paths
 from inforeg_cli.commands import options
 from inforeg_cli.console import err, warn
 from inforeg_cli.errors import Misuse
-from inforeg_cli.evaluation.measures import DEFINITIONS, MEASURES, chosen
 from inforeg_cli.files import write_text
+from inforeg_cli.measures import DEFINITIONS, MEASURES, chosen
 from inforeg_cli.naming import nearest
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def _evaluated(
     from inforeg_cli.commands.evaluate_tables import Evaluated
     from inforeg_cli.evaluation import keep
     from inforeg_cli.evaluation.assess import Assessment
-    from inforeg_cli.evaluation.measures import PICTURES
     from inforeg_cli.evaluation.subsets import MOST_MODALITIES
+    from inforeg_cli.measures import PICTURES
 
     name = subject.run.name
     if len(subject.experiment.modalities) > MOST_MODALITIES and not asked:

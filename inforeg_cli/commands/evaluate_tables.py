@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from inforeg_cli.commands.tabular import Table
-from inforeg_cli.evaluation.measures import NATS, SCORES, robustness
+from inforeg_cli.measures import NATS, SCORES, robustness
 from inforeg_cli.naming import ranges
 
 _NONE = "–"

@@ -186,8 +186,8 @@ def _write_table(path: Path, table: "pd.DataFrame") -> None:
 
 def _report(failures: list["Failure"], scored: int, allow_missing: bool) -> None:
     """Raises Unusable with all that is wrong, unless it is only absent or unreadable files and these may be."""
+    from inforeg_cli.data.preparing.report import Unusable
     from inforeg_cli.data.problems import Problems
-    from inforeg_cli.data.report import Unusable
     from inforeg_cli.naming import count
 
     problems = Problems()

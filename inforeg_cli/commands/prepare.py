@@ -21,7 +21,7 @@ from inforeg_cli.console import err
 from inforeg_cli.errors import InforegError, Misuse
 
 if TYPE_CHECKING:
-    from inforeg_cli.data.plan import Job
+    from inforeg_cli.data.preparing.plan import Job
     from inforeg_cli.data.store import Store
 
 
@@ -108,7 +108,7 @@ def prepare(
         return
 
     from inforeg_cli.data import catalogue
-    from inforeg_cli.data.prepare import prepare as prepare_store
+    from inforeg_cli.data.preparing.prepare import prepare as prepare_store
 
     if verify:
         _verify(dataset, out_dir, source, workers or 2, format)
@@ -145,8 +145,8 @@ def prepare(
 
 
 def _download(job: "Job") -> None:
-    from inforeg_cli.data.download import download
-    from inforeg_cli.data.plan import raw_folder
+    from inforeg_cli.data.preparing.download import download
+    from inforeg_cli.data.preparing.plan import raw_folder
     from inforeg_cli.data.recipe import TableRecipe
     from inforeg_cli.data.recipe_file import load
 
@@ -157,9 +157,9 @@ def _download(job: "Job") -> None:
 
 
 def _look(job: "Job", format: options.Format) -> None:
-    from inforeg_cli.data.plan import look
-    from inforeg_cli.data.prepare import refuse
-    from inforeg_cli.data.space import estimate
+    from inforeg_cli.data.preparing.plan import look
+    from inforeg_cli.data.preparing.prepare import refuse
+    from inforeg_cli.data.preparing.space import estimate
 
     recipe, plan = look(job, keep=False)
     print_found(plan)
@@ -204,7 +204,7 @@ def _opened(place: Path) -> "Store":
 
 def _verify_recordings(job: "Job", workers: int) -> bool:
     """Whether there was something to compare the recordings with."""
-    from inforeg_cli.data.plan import raw_folder
+    from inforeg_cli.data.preparing.plan import raw_folder
     from inforeg_cli.data.recipe import TableRecipe
     from inforeg_cli.data.recipe_file import load
     from inforeg_cli.data.sources import families

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from inforeg_cli import console, paths
-from inforeg_cli.data import prepare
-from inforeg_cli.data.plan import Job
+from inforeg_cli.data.preparing import prepare
+from inforeg_cli.data.preparing.plan import Job
 from inforeg_cli.data.recipe import TableRecipe
 from inforeg_cli.data.recipe_file import bad_recipe, examine
 from inforeg_cli.data.sources import Plan

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inforeg_cli.evaluation import record
+from inforeg_cli import evaluation_record as record
 from inforeg_cli.evaluation.assess import Assessment
 from inforeg_cli.evaluation.modalities import with_fused
 from inforeg_cli.evaluation.scores import confusion

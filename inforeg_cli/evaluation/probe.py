@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inforeg_cli.errors import InforegError
-from inforeg_cli.evaluation.measures import MOST_PROBE_CLIPS, PROBE_STRENGTHS
+from inforeg_cli.measures import MOST_PROBE_CLIPS, PROBE_STRENGTHS
 
 _ITERATIONS = 200
 #: What the log-probability of a class without train clips counts as.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from inforeg_cli.evaluation.measures import CALIBRATION_BINS, TOP_5_ABOVE
+from inforeg_cli.measures import CALIBRATION_BINS, TOP_5_ABOVE
 from inforeg_cli.report.statistics import CONFIDENCE, resamples_of
 
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)

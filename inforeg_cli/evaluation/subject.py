@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from inforeg_cli import evaluation_record as record
 from inforeg_cli.config import Experiment
 from inforeg_cli.data.batches import Clips
 from inforeg_cli.data.catalogue import open_store, store_of_run
@@ -20,7 +21,7 @@ from inforeg_cli.engine.evaluate import Predictions, predict
 from inforeg_cli.engine.features import Features, features_of
 from inforeg_cli.engine.services import training_splits
 from inforeg_cli.errors import InforegError
-from inforeg_cli.evaluation import fit_of_data, record
+from inforeg_cli.evaluation import fit_of_data
 from inforeg_cli.models.late_fusion import LateFusion
 from inforeg_cli.report.runs import Run, read_run
 from inforeg_cli.run_folder import RunFolder

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from inforeg_cli import evaluation_record as record
 from inforeg_cli.errors import InforegError, Misuse
-from inforeg_cli.evaluation import record
-from inforeg_cli.evaluation.measures import DEFINITIONS, Measure, robustness
+from inforeg_cli.measures import DEFINITIONS, Measure, robustness
 from inforeg_cli.naming import nearest
 from inforeg_cli.report import statistics
 from inforeg_cli.report.runs import Run

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inforeg_cli.errors import InforegError
-from inforeg_cli.evaluation.measures import Measure
+from inforeg_cli.measures import Measure
 from inforeg_cli.report import statistics
 from inforeg_cli.report.groups import Group, baseline_of, distinctions, grouped, sections
 from inforeg_cli.report.runs import Run

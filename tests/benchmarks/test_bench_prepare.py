@@ -11,7 +11,7 @@ import torch
 from inforeg_cli.benchmarks import data, reading
 from inforeg_cli.benchmarks.tree import SECONDS, Pair, make_tree
 from inforeg_cli.benchmarks.turns import interleaved, quartiles, ratios
-from inforeg_cli.data.plan import Job, look
+from inforeg_cli.data.preparing.plan import Job, look
 
 CLIPS, DIFFERENT = 16, 4
 

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +16,11 @@ import pytest
 import torch
 from kinds_factory import make_kinds
 
-from inforeg_cli.app import main
+from inforeg_cli import evaluation_record as record
 from inforeg_cli.data.sources import Clip
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.writer import write_store
 from inforeg_cli.engine import launch
-from inforeg_cli.evaluation import record
 from inforeg_cli.resolve import resolve
 
 MODALITIES = ("picture", "series")
@@ -67,21 +65,6 @@ def root(trained, tmp_path):
     for config in (tmp_path / "runs").glob("*/config.json"):
         config.write_text(config.read_text().replace(str(trained), str(tmp_path)))
     return tmp_path
-
-
-@pytest.fixture
-def inforeg(capsys, monkeypatch):
-    """`inforeg("evaluate", ...)`: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["inforeg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

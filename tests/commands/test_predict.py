@@ -20,8 +20,8 @@ from video_factory import write_video
 
 from inforeg_cli.data.batches import Clips
 from inforeg_cli.data.catalogue import ensure_digits
-from inforeg_cli.data.plan import Job
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.prepare import prepare
 from inforeg_cli.data.store import Store
 from inforeg_cli.engine import launch
 from inforeg_cli.engine.build import restore

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from raw_factory import make_raw
 
-from inforeg_cli.data.execute import Listener, execute
 from inforeg_cli.data.kinds import AudioSettings, FeatureSettings, ImageSettings
+from inforeg_cli.data.preparing.execute import Listener, execute
 from inforeg_cli.data.sources import Clip, Plan
 from inforeg_cli.data.store import Modality, Store, work_folder
 
@@ -31,8 +31,8 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from inforeg_cli.data import media
-from inforeg_cli.data.plan import Job
-from inforeg_cli.data.prepare import Listener, prepare
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.prepare import Listener, prepare
 
 class Spoken(Listener):
     def said(self, message):

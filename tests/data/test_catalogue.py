@@ -8,7 +8,7 @@ from raw_factory import RECIPE, make_raw
 
 from inforeg_cli import paths
 from inforeg_cli.data import catalogue
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.prepare import prepare
 from inforeg_cli.errors import Misuse
 
 

@@ -13,8 +13,9 @@ import torch
 from csd_factory import every, write_csd, write_sequences
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe, recipe_file
-from inforeg_cli.data.plan import Job, look
+from inforeg_cli.data import recipe, recipe_file
+from inforeg_cli.data.preparing import prepare
+from inforeg_cli.data.preparing.plan import Job, look
 from inforeg_cli.data.sources import Scan, cmu_mosi
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import Misuse

@@ -29,13 +29,13 @@ from raw_factory import write_wav
 from typer.testing import CliRunner
 
 from inforeg_cli.app import app
-from inforeg_cli.data.plan import Job, look
-from inforeg_cli.data.pointers import RawFile
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.plan import Job, look
+from inforeg_cli.data.preparing.prepare import prepare
 from inforeg_cli.data.recipe import CremaDRecipe
 from inforeg_cli.data.recipe_file import load
 from inforeg_cli.data.sources import Scan, crema_d
 from inforeg_cli.data.sources import lists as lists_of_publishers
+from inforeg_cli.data.sources.pointers import RawFile
 from inforeg_cli.data.splits import complete
 from inforeg_cli.errors import BadInput, InforegError, Misuse
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from csd_factory import every, write_csd
 
-from inforeg_cli.data import csd
+from inforeg_cli.data.sources import csd
 from inforeg_cli.errors import Misuse
 
 

@@ -14,9 +14,9 @@ from plan_factory import SLOW, Heard, left_in, same_bytes
 from raw_factory import RECIPE, cut, make_raw, tone, write_image, write_manifest, write_wav
 
 from inforeg_cli.data import media
-from inforeg_cli.data.plan import Job
-from inforeg_cli.data.prepare import prepare
-from inforeg_cli.data.report import Unusable
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.prepare import prepare
+from inforeg_cli.data.preparing.report import Unusable
 from inforeg_cli.data.store import Store
 from inforeg_cli.errors import BadInput, InforegError, Misuse
 

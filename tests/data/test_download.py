@@ -14,7 +14,7 @@ import pytest
 from crema_factory import shipped_recipe, write_recipe
 
 from inforeg_cli import paths
-from inforeg_cli.data.download import download
+from inforeg_cli.data.preparing.download import download
 from inforeg_cli.data.recipe_file import load
 from inforeg_cli.errors import InforegError, Misuse
 

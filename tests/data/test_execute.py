@@ -17,10 +17,10 @@ import worker_functions as functions
 from plan_factory import Heard, Impatient, carry_out, left_in, make_plan, same_bytes
 from raw_factory import tone, write_wav
 
-from inforeg_cli.data import execute as module
-from inforeg_cli.data import journal
+from inforeg_cli.data.preparing import execute as module
+from inforeg_cli.data.preparing import journal
+from inforeg_cli.data.preparing.report import Unusable
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.report import Unusable
 from inforeg_cli.data.store import work_folder
 from inforeg_cli.errors import BadInput
 

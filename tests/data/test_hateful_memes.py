@@ -13,8 +13,9 @@ import torch
 from raw_factory import write_image
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe_file
-from inforeg_cli.data.plan import Job, look
+from inforeg_cli.data import recipe_file
+from inforeg_cli.data.preparing import prepare
+from inforeg_cli.data.preparing.plan import Job, look
 from inforeg_cli.data.sources import Scan, hateful_memes
 from inforeg_cli.data.vocabulary import Vocabulary
 from inforeg_cli.engine.fit import Training

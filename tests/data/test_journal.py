@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from plan_factory import MODALITIES
 
-from inforeg_cli.data import journal as module
 from inforeg_cli.data.decoding import Decoded, Flaw, pack
-from inforeg_cli.data.journal import JOURNAL, Journal
+from inforeg_cli.data.preparing import journal as module
+from inforeg_cli.data.preparing.journal import JOURNAL, Journal
 
 PURPOSE = {"recipe": "r", "decoders": {"numpy": "2"}}
 NAMES = [f"clip-{i}" for i in range(7)]

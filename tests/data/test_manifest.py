@@ -7,8 +7,8 @@ import pytest
 from raw_factory import RECIPE, cut, make_raw, write_image, write_manifest
 
 from inforeg_cli.data.media import Unreadable
-from inforeg_cli.data.plan import Job
-from inforeg_cli.data.plan import look as look_at
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.plan import look as look_at
 from inforeg_cli.data.sources.located import inside
 from inforeg_cli.errors import BadInput, Misuse
 

@@ -12,8 +12,8 @@ from raw_factory import RATE, rows_of, tone, write_image, write_manifest, write_
 from video_factory import numbers, write_video
 
 from inforeg_cli.app import main
-from inforeg_cli.data.plan import Job, look
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.plan import Job, look
+from inforeg_cli.data.preparing.prepare import prepare
 from inforeg_cli.data.store import Store
 from inforeg_cli.data.vocabulary import Vocabulary
 from inforeg_cli.errors import Misuse

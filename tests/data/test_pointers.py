@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inforeg_cli.data import pointers
-from inforeg_cli.data.pointers import raw_files, refuse_pointers, verify_against_pointers
+from inforeg_cli.data.sources import pointers
+from inforeg_cli.data.sources.pointers import raw_files, refuse_pointers, verify_against_pointers
 from inforeg_cli.errors import InforegError
 
 FOLDERS = ("AudioWAV", "VideoFlash")

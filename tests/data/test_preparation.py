@@ -11,9 +11,9 @@ from test_own_five import make_five
 
 from inforeg_cli.data.catalogue import ensure_digits
 from inforeg_cli.data.kinds import FeatureSettings, VideoSettings
-from inforeg_cli.data.plan import Job
 from inforeg_cli.data.preparation import Preparation
-from inforeg_cli.data.prepare import prepare
+from inforeg_cli.data.preparing.plan import Job
+from inforeg_cli.data.preparing.prepare import prepare
 from inforeg_cli.data.recipe_file import load
 from inforeg_cli.data.transforms import Motion, Video, build_transform, transform_of
 from inforeg_cli.errors import InforegError, Misuse

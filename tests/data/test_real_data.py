@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inforeg_cli.data.prepare import Job, prepare
+from inforeg_cli.data.preparing.prepare import Job, prepare
 
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 DIGITS, MOSI = SHARED / "spoken-digits", SHARED / "cmu-mosi-utterances"

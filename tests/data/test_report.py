@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inforeg_cli.data.report import report_path, unusable, write_report
+from inforeg_cli.data.preparing.report import report_path, unusable, write_report
 from inforeg_cli.data.sources import Clip, Failure
 
 REPORT = Path("reports/prepare-report.csv")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inforeg_cli.data.restricted_pickle import load
+from inforeg_cli.data.sources.restricted_pickle import load
 from inforeg_cli.errors import Misuse
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -148,7 +148,7 @@ REFUSED = [
     ("torch.storage", "_load_from_bytes"),
     ("pandas.core.frame", "DataFrame"),
     ("inforeg_cli.files", "write_text"),
-    ("inforeg_cli.data.restricted_pickle", "load"),
+    ("inforeg_cli.data.sources.restricted_pickle", "load"),
 ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from plan_factory import Heard, Impatient, carry_out, left_in, make_plan, same_bytes
 
-from inforeg_cli.data.space import check_space, estimate
+from inforeg_cli.data.preparing.space import check_space, estimate
 from inforeg_cli.data.store import Modality
 from inforeg_cli.errors import InforegError
 

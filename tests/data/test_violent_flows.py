@@ -12,8 +12,9 @@ import torch
 from video_factory import write_video
 
 from inforeg_cli import paths, presets
-from inforeg_cli.data import prepare, recipe_file
-from inforeg_cli.data.plan import Job, look
+from inforeg_cli.data import recipe_file
+from inforeg_cli.data.preparing import prepare
+from inforeg_cli.data.preparing.plan import Job, look
 from inforeg_cli.data.sources import Scan, violent_flows
 from inforeg_cli.engine.fit import Training
 from inforeg_cli.errors import InforegError, Misuse

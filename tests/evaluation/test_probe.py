@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from inforeg_cli.errors import InforegError
-from inforeg_cli.evaluation.measures import MOST_PROBE_CLIPS, PROBE_STRENGTHS
 from inforeg_cli.evaluation.probe import probe, probe_clips
+from inforeg_cli.measures import MOST_PROBE_CLIPS, PROBE_STRENGTHS
 
 
 def clips(count: int, seed: int, classes: int = 3, dimensions: int = 8) -> tuple[np.ndarray, np.ndarray]:

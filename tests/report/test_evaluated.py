@@ -7,8 +7,8 @@ import json
 import pytest
 from report.run_factory import make_run
 
+from inforeg_cli import evaluation_record as record
 from inforeg_cli.errors import Misuse
-from inforeg_cli.evaluation import record
 from inforeg_cli.report import evaluated
 from inforeg_cli.report.rendering import as_text
 from inforeg_cli.report.runs import all_runs

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from inforeg_cli import paths
-from inforeg_cli.data.pointers import RawFile, raw_files, refuse_pointers, verify_against_pointers
 from inforeg_cli.data.problems import Problems
 from inforeg_cli.data.recipe import CremaDRecipe
 from inforeg_cli.data.sources import Found, Scan, lists
+from inforeg_cli.data.sources.pointers import RawFile, raw_files, refuse_pointers, verify_against_pointers
 from inforeg_cli.data.sources.table import Row, Table
 from inforeg_cli.errors import Misuse
 from inforeg_cli.files import digest

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from inforeg_cli.data import restricted_pickle
 from inforeg_cli.data.problems import Problems
+from inforeg_cli.data.sources import restricted_pickle
 from inforeg_cli.data.sources.segments import Cleaning, Segment, Segments, numbers
 from inforeg_cli.data.store import SPLITS
 from inforeg_cli.errors import Misuse

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from inforeg_cli.data import csd
+from inforeg_cli.data.sources import csd
 from inforeg_cli.data.sources.segments import Cleaning, Segment, Segments, numbers
 from inforeg_cli.errors import Misuse
 from inforeg_cli.naming import count

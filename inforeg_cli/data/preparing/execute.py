@@ -10,12 +10,12 @@ from typing import Any
 
 from inforeg_cli.data import decoding
 from inforeg_cli.data.decoding import Decoded, Decoder, Flaw, Task, signature
-from inforeg_cli.data.journal import JOURNAL, Journal
 from inforeg_cli.data.parallel import FEWEST, Crash, ordered_map
+from inforeg_cli.data.preparing.journal import JOURNAL, Journal
+from inforeg_cli.data.preparing.report import unusable, write_report
+from inforeg_cli.data.preparing.space import check_space, samples, weigh
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.report import unusable, write_report
 from inforeg_cli.data.sources import Clip, Failure, Plan
-from inforeg_cli.data.space import check_space, samples, weigh
 from inforeg_cli.data.splits import report_unlearnable
 from inforeg_cli.data.store import FORMAT_VERSION, Store, work_folder
 from inforeg_cli.data.writer import Entry, described_by, finish, sync

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from inforeg_cli import evaluation_record as record
 from inforeg_cli.errors import InforegError
-from inforeg_cli.evaluation import record
 
 
 @pytest.fixture

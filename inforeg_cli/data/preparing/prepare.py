@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from filelock import FileLock, Timeout
 
-from inforeg_cli.data.execute import Listener, execute, reason, refusal
-from inforeg_cli.data.plan import Job, look, raw_folder, recipe_of
+from inforeg_cli.data.preparing.execute import Listener, execute, reason, refusal
+from inforeg_cli.data.preparing.plan import Job, look, raw_folder, recipe_of
 from inforeg_cli.data.recipe import DigitsRecipe, Recipe, TableRecipe
 from inforeg_cli.data.sources import Plan, families
 from inforeg_cli.data.store import Store
