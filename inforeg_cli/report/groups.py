@@ -13,11 +13,14 @@ from inforeg_cli.settings import dotted
 #: What two rows of one table may differ in: the seed, and what belongs to a method. Everything else is protocol; the
 #: data's digest stands for `dataset`.
 _FREE = frozenset({"seed", "dataset", "method", "window", "trace", "unimodal_losses", "record"})
+#: What runs of one group may differ in. What is recorded beside training changes no number.
+_ALIKE = frozenset({"seed", "dataset", "record"})
 
 
 @dataclass(frozen=True)
 class Group:
-    """Finished runs that differ in nothing but the seed: one a seed, in order. `repeats` are those left over."""
+    """Finished runs that differ in nothing but the seed, and what they record: one a seed, in order. `repeats` are those
+    left over that are the very same experiment as another."""
 
     runs: tuple[Run, ...]
     repeats: tuple[Run, ...] = ()
@@ -39,7 +42,7 @@ class Group:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """All that can tell two groups on the same data apart, by dotted key."""
-        experiment = {key: value for key, value in self.first.experiment.items() if key not in ("seed", "dataset")}
+        experiment = {key: value for key, value in self.first.experiment.items() if key not in _ALIKE}
         return dotted(experiment) | {"method.version": self.first.method_version}
 
     @cached_property
@@ -54,16 +57,21 @@ class Group:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-    """The groups of the finished runs. Two runs of one experiment and seed count once, as the first by name."""
+    """The groups of the finished runs. Two runs of one experiment and seed count once, as the first by name of those that
+    recorded the test curve."""
+
+    def order(run: Run) -> tuple:
+        return run.seed, run.experiment.get("record", {}).get("test_curve") is False, run.name, str(run.path)
+
     found: dict[str, list[Run]] = {}
-    for run in sorted((run for run in runs if run.finished), key=lambda run: (run.seed, run.name, str(run.path))):
-        experiment = {key: value for key, value in run.experiment.items() if key not in ("seed", "dataset")}
+    for run in sorted((run for run in runs if run.finished), key=order):
+        experiment = {key: value for key, value in run.experiment.items() if key not in _ALIKE}
         key = canonical_json([experiment, run.data["digest"], run.method_version])
         found.setdefault(key, []).append(run)
     groups = []
     for members in found.values():
         by_seed: dict[int, Run] = {}
-        repeats = [run for run in members if by_seed.setdefault(run.seed, run) is not run]
+        repeats = [run for run in members if (kept := by_seed.setdefault(run.seed, run)) is not run and kept.id == run.id]
         groups.append(Group(tuple(by_seed.values()), tuple(repeats)))
     return groups
 
@@ -96,7 +104,7 @@ def baseline_of(group: Group, groups: Sequence[Group]) -> Group | None:
         for other in groups
         if other is not group and other.first.label == label and other.protocol == group.protocol
     ]
-    # Baselines can differ in what cannot change their numbers, e.g. what they record: take the one with most pairs.
+    # Baselines can differ in what is the method's own but for it does nothing, e.g. the trace: take that with most pairs.
     return max(fitting, key=lambda other: len({*other.seeds} & {*group.seeds}), default=None)
 
 

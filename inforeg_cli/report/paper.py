@@ -136,13 +136,11 @@ def _protocol(group: Group, free: set[str]) -> dict[str, Any]:
 
 
 def _others(name: str, groups: Sequence[Group]) -> list[str]:
-    """What else than the first of the groups fits the row, unless it differs in what is recorded only."""
-    settings = [{k: v for k, v in group.settings.items() if not k.startswith("record.")} for group in groups]
-    different = [index for index, one in enumerate(settings) if one != settings[0]]
-    if not different:
+    """What else than the first of the groups fits the row."""
+    if len(groups) < 2:
         return []
-    texts = distinctions([settings[0], *(settings[index] for index in different)])
-    runs = sum(len(groups[index].runs) for index in different)
+    texts = distinctions([group.settings for group in groups])
+    runs = sum(len(group.runs) for group in groups[1:])
     return [f"{name}: {count(runs, 'run')} with {'; '.join(texts[1:])} left out beside those with {texts[0]}"]
 
 

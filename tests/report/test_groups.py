@@ -36,6 +36,16 @@ def test_a_repeated_seed_counts_once(tmp_path):
     assert [run.name for run in group.repeats] == ["b"]
 
 
+def test_what_is_recorded_makes_no_other_group(tmp_path):
+    for seed, fisher, curve in [(0, True, True), (0, False, True), (1, True, True), (1, True, False), (2, True, False)]:
+        settings = {"record.fisher": fisher, "record.test_curve": curve}
+        make_run(tmp_path, seed=seed, settings=settings, name=f"{'b' if curve else 'a'}-{seed}-{fisher}")
+    (group,) = groups_in(tmp_path)
+    # Of two that are alike the one with a test curve, which can speak for every epoch; and nothing is a repeat.
+    assert [run.name for run in group.runs] == ["b-0-False", "b-1-True", "a-2-True"]
+    assert not group.repeats
+
+
 def test_what_belongs_to_a_method_shares_a_section_and_protocol_does_not(tmp_path):
     make_run(tmp_path, "joint")
     make_run(tmp_path, "uniform")

@@ -240,11 +240,5 @@ def _paired(found: Mapping[Any, Recorded]) -> dict[Any, Recorded]:
 
 
 def _recorded(name: str, groups: Sequence[Group]) -> Recorded | None:
-    bundles: dict[str, dict[int, Run]] = {}
-    for group in groups:
-        settings = {key: value for key, value in group.settings.items() if not key.startswith("record.")}
-        bundle = bundles.setdefault(canonical_json(settings), {})
-        for run in group.runs:
-            bundle.setdefault(run.seed, run)
-    best = max(bundles.values(), key=len, default={})
-    return Recorded(name, tuple(best[seed] for seed in sorted(best))) if best else None
+    best = max(groups, key=lambda group: len(group.runs), default=None)
+    return best and Recorded(name, best.runs)
