@@ -1,6 +1,7 @@
-"""Small prepared datasets, made in a moment, that every part of the suite can train on."""
+"""What every part of the suite can use: small prepared datasets, made in a moment, and the command line."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import numpy as np
 import pytest
+from no_tracker import NoTracker
 
+from inforeg_cli.app import main
 from inforeg_cli.data.sources import Clip
 from inforeg_cli.data.store import Modality, Store
 from inforeg_cli.data.writer import write_store
@@ -58,3 +61,25 @@ def make_store(tmp_path: Path) -> Callable[..., Store]:
         return Store.open(path)
 
     return make
+
+
+@pytest.fixture
+def inforeg(capsys, monkeypatch) -> Callable[..., tuple[int, str, str]]:
+    """`inforeg("train", ...)`: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["inforeg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.out + printed.err
+        return stopped.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def no_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    from inforeg_cli.engine import launch
+
+    monkeypatch.setattr(launch, "Tracker", NoTracker)

@@ -71,7 +71,9 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
     groups = []
     for members in found.values():
         by_seed: dict[int, Run] = {}
-        repeats = [run for run in members if (kept := by_seed.setdefault(run.seed, run)) is not run and kept.id == run.id]
+        repeats = [
+            run for run in members if (kept := by_seed.setdefault(run.seed, run)) is not run and kept.id == run.id
+        ]
         groups.append(Group(tuple(by_seed.values()), tuple(repeats)))
     return groups
 

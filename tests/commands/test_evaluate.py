@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from kinds_factory import make_kinds
+from no_tracker import NoTracker
 
 from inforeg_cli import evaluation_record as record
 from inforeg_cli.data.sources import Clip
@@ -39,15 +40,6 @@ def trained(tmp_path_factory):
     """A folder with a store and a run of each of `SETTINGS`, two epochs each, which no test changes."""
     root = tmp_path_factory.mktemp("trained")
     store = make_kinds(root / "stores" / "kinds", *MODALITIES)
-
-    class NoTracker:
-        run_id, ui_command = None, ""
-
-        def __init__(self, *args, **kwargs): ...
-
-        def log_epoch(self, *args): ...
-
-        def finish(self, *args): ...
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(launch, "Tracker", NoTracker)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from no_tracker import NoTracker
 from raw_factory import cut, rows_of, tone, write_image, write_manifest, write_wav
 from test_own_five import CLIPS, KINDS, RECIPE, make_five
 from video_factory import write_video
@@ -32,18 +33,6 @@ from inforeg_cli.run_folder import RunFolder
 SHARED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "spoken-digits"
 CPU = torch.device("cpu")
 COLUMNS = {"voice": "audio", "picture": "picture", "scene": "video", "face": "face", "words": "text"}
-
-
-class NoTracker:
-    """The mirror has tests of its own, and takes seconds to start."""
-
-    run_id, ui_command = None, ""
-
-    def __init__(self, *args, **kwargs): ...
-
-    def log_epoch(self, *args): ...
-
-    def finish(self, *args): ...
 
 
 def trained(store: Store, path: Path, **settings) -> RunFolder:

@@ -27,17 +27,11 @@ def store(make_store: Callable[..., Store]) -> Store:
 
 
 @pytest.fixture
-def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, store: Store) -> Callable[..., tuple]:
+def sweep(inforeg: Callable[..., tuple], store: Store) -> Callable[..., tuple]:
     """`sweep("beta", ...)` on the tiny store: exit code, standard output, standard error."""
 
     def run(*arguments: object, dataset: object = store.path) -> tuple[int, str, str]:
-        words = ["inforeg", "sweep", *map(str, arguments), *(["--dataset", str(dataset)] if dataset else [])]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return stopped.value.code or 0, printed.out, printed.err
+        return inforeg("sweep", *map(str, arguments), *(["--dataset", str(dataset)] if dataset else []))
 
     return run
 

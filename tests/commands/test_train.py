@@ -14,23 +14,6 @@ from inforeg_cli.app import app
 SHORT = ("--epochs", "2", "--batch-size", "8", "--device", "cpu")
 
 
-@pytest.fixture
-def no_mlflow(monkeypatch):
-    """The mirror has tests of its own, and takes seconds to start."""
-    from inforeg_cli.engine import launch
-
-    class NoTracker:
-        run_id, ui_command = None, ""
-
-        def __init__(self, *args, **kwargs): ...
-
-        def log_epoch(self, *args): ...
-
-        def finish(self, *args): ...
-
-    monkeypatch.setattr(launch, "Tracker", NoTracker)
-
-
 def test_train_evaluate_and_compare_agree(inforeg, make_store, tmp_path, no_mlflow):
     store = make_store()
     code, out, err = inforeg("train", "--dataset", store.path, "--method", "uniform", "--name", "mine", *SHORT)

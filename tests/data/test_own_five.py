@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from raw_factory import RATE, rows_of, tone, write_image, write_manifest, write_wav
 from video_factory import numbers, write_video
 
-from inforeg_cli.app import main
 from inforeg_cli.data.preparing.plan import Job, look
 from inforeg_cli.data.preparing.prepare import prepare
 from inforeg_cli.data.store import Store
@@ -94,28 +92,13 @@ def stores(raw: Path) -> dict[str, Store]:
 
 
 @pytest.fixture
-def inforeg(capsys, monkeypatch):
-    """`inforeg("train", ...)`: what it prints; without the mirror in MLflow, which has tests of its own."""
-    from inforeg_cli.engine import launch
-
-    class NoTracker:
-        run_id, ui_command = None, ""
-
-        def __init__(self, *args, **kwargs): ...
-
-        def log_epoch(self, *args): ...
-
-        def finish(self, *args): ...
-
-    monkeypatch.setattr(launch, "Tracker", NoTracker)
+def printed(inforeg, no_mlflow):
+    """`printed("train", ...)`: what the command prints where it succeeds."""
 
     def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["inforeg", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert not stopped.value.code, printed.err
-        return printed.out
+        code, out, err = inforeg(*arguments)
+        assert not code, err
+        return out
 
     return run
 
@@ -218,15 +201,15 @@ def test_frames_as_jpeg_are_smaller_in_name_and_nearly_the_same(stores):
 
 
 @pytest.mark.parametrize(("method", "codec"), [("joint", "raw"), ("inforeg", "raw"), ("joint", "jpeg")])
-def test_two_epochs_and_an_evaluation(inforeg, stores, tmp_path, method, codec):
+def test_two_epochs_and_an_evaluation(printed, stores, tmp_path, method, codec):
     store = stores[codec]
-    inforeg(
+    printed(
         "train", "--dataset", store.path, "--method", method, "--name", "mine", "--epochs", 2, "--batch-size", 8,
         "--window", "whole", "--device", "cpu", "--set", "inputs.scene.frames=2",
     )  # fmt: skip
     run = tmp_path / "runs" / "mine"
     result = json.loads((run / "result.json").read_text())
-    (evaluated,) = json.loads(inforeg("evaluate", "mine", "--format", "json"))
+    (evaluated,) = json.loads(printed("evaluate", "mine", "--format", "json"))
     assert evaluated["accuracy"]["scores"]["accuracy"]["value"] == result["test"]["accuracy"]
     assert all({"head", "probe"} <= {*evaluated["modalities"]["by_modality"][name]} for name in KINDS)
     assert len(evaluated["missing"]) == 2 ** len(KINDS) and {*evaluated["damage"]} == {*KINDS}

@@ -80,19 +80,8 @@ def test_confident_outputs_are_still_told_apart():
 
 
 @pytest.fixture
-def run(make_store, monkeypatch):
+def run(make_store, no_mlflow):
     """`run(classes)`: the folder of a short training on so many classes."""
-
-    class NoTracker:
-        run_id, ui_command = None, ""
-
-        def __init__(self, *args, **kwargs): ...
-
-        def log_epoch(self, *args): ...
-
-        def finish(self, *args): ...
-
-    monkeypatch.setattr(launch, "Tracker", NoTracker)
 
     def trained(classes: int):
         store = make_store(classes=classes)

@@ -23,23 +23,7 @@ CPU = torch.device("cpu")
 SHORT = {"epochs": 2, "batch_size": 8}
 
 
-@pytest.fixture
-def quiet_tracker(monkeypatch):
-    """No MLflow: it has tests of its own, and takes seconds to start."""
-
-    class NoTracker:
-        run_id, ui_command = None, None
-
-        def __init__(self, *args, **kwargs): ...
-
-        def log_epoch(self, *args): ...
-
-        def finish(self, *args): ...
-
-    monkeypatch.setattr(launch, "Tracker", NoTracker)
-
-
-def test_a_run_is_described_and_finished_once(make_store, tmp_path, quiet_tracker):
+def test_a_run_is_described_and_finished_once(make_store, tmp_path, no_mlflow):
     store = make_store()
     experiment = resolve({**SHORT, "method": "inforeg"}, store)
     folder = launch.folder_of(experiment, store, tmp_path / "runs")
@@ -61,7 +45,7 @@ def test_a_run_is_described_and_finished_once(make_store, tmp_path, quiet_tracke
     assert forced.trained and forced.result["test"] == first.result["test"]
 
 
-def test_another_configuration_does_not_overwrite_a_named_run(make_store, tmp_path, quiet_tracker):
+def test_another_configuration_does_not_overwrite_a_named_run(make_store, tmp_path, no_mlflow):
     store = make_store()
     folder = RunFolder(tmp_path / "runs" / "mine")
     launch.train(resolve(SHORT, store), store, folder, CPU)
@@ -69,16 +53,14 @@ def test_another_configuration_does_not_overwrite_a_named_run(make_store, tmp_pa
         launch.train(resolve({**SHORT, "seed": 1}, store), store, folder, CPU)
 
 
-def test_a_run_that_is_being_trained_is_locked(make_store, tmp_path, quiet_tracker):
+def test_a_run_that_is_being_trained_is_locked(make_store, tmp_path, no_mlflow):
     store = make_store()
     folder = RunFolder(tmp_path / "runs" / "mine")
     with folder.locked(), pytest.raises(Busy, match="another process"):
         launch.train(resolve(SHORT, store), store, RunFolder(folder.path), CPU)
 
 
-def test_why_a_run_failed_stands_in_its_folder_until_it_is_tried_again(
-    make_store, tmp_path, quiet_tracker, monkeypatch
-):
+def test_why_a_run_failed_stands_in_its_folder_until_it_is_tried_again(make_store, tmp_path, no_mlflow, monkeypatch):
     store = make_store()
     folder = RunFolder(tmp_path / "runs" / "mine")
     failure = folder.path / "failure.json"
@@ -109,7 +91,7 @@ def test_a_name_must_be_a_plain_folder_name(name, make_store, tmp_path):
         launch.folder_of(resolve(SHORT, store), store, tmp_path, name)
 
 
-def test_a_changed_store_is_noticed(make_store, tmp_path, quiet_tracker):
+def test_a_changed_store_is_noticed(make_store, tmp_path, no_mlflow):
     from inforeg_cli.engine.build import restore
 
     store, other = make_store(), make_store(seed=1)

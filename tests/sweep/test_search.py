@@ -277,21 +277,8 @@ def test_a_damaged_record_is_told(store, runs, damage):
         search_record.read(path)
 
 
-class NoTracker:
-    """The mirror in MLflow has tests of its own, and takes seconds to start."""
-
-    run_id, ui_command = None, ""
-
-    def __init__(self, *args, **kwargs): ...
-
-    def log_epoch(self, *args): ...
-
-    def finish(self, *args): ...
-
-
-def test_a_search_that_is_trained(store, runs, monkeypatch):
+def test_a_search_that_is_trained(store, runs, no_mlflow):
     """Nothing is trained twice, and the winners' fresh seeds are ordinary runs."""
-    monkeypatch.setattr(launch, "Tracker", NoTracker)
     planned = plan(store, runs, ["joint", "ogm"], 2, assigned={"epochs": 1}, seeds=(0,))
     trained = []
 

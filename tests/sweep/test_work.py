@@ -16,19 +16,7 @@ from inforeg_cli.sweep import work
 from inforeg_cli.sweep.jobs import Event, Job
 from inforeg_cli.sweep.state import state_of
 
-
-@pytest.fixture(autouse=True)
-def quiet_tracker(monkeypatch):
-    class NoTracker:
-        run_id, ui_command = None, None
-
-        def __init__(self, *args, **kwargs): ...
-
-        def log_epoch(self, *args): ...
-
-        def finish(self, *args): ...
-
-    monkeypatch.setattr(launch, "Tracker", NoTracker)
+pytestmark = pytest.mark.usefixtures("no_mlflow")
 
 
 @pytest.fixture
