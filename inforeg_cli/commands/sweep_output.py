@@ -53,7 +53,7 @@ class Command:
 
 def merged_line(merged: int) -> str:
     """Why there are fewer cells than combinations."""
-    return f"{count(merged, 'more combination')} of values: no other experiment{'s' * (merged > 1)} than these"
+    return f"{count(merged, 'combination')} {'is' if merged == 1 else 'are'} the same experiment as another: run once"
 
 
 def print_plan(

@@ -129,8 +129,13 @@ def open_store(name_or_path: str, root: Path | None = None, *, temporary: bool =
 
 def store_of_run(config: Mapping[str, Any]) -> Store:
     """The store that a run's config.json names: where it lay then, else what is prepared under its name now."""
-    path = Path(config["data"]["path"])
-    return Store.open(path) if (path / "store.json").is_file() else open_store(config["data"]["name"])
+    name, path = config["data"]["name"], Path(config["data"]["path"])
+    if (path / "store.json").is_file():
+        return Store.open(path)
+    try:
+        return open_store(name)
+    except Misuse as error:
+        raise Misuse(f"the run's data, {name}, lay in {path} and are there no more; {error}") from None
 
 
 def default_dataset(root: Path | None = None) -> str:

@@ -110,7 +110,7 @@ def test_a_dry_run_for_programs(sweep: Callable[..., tuple], format: str) -> Non
         ("inforeg", "0.9", "new"),
     ]
     assert list(rows[0]) == ["method", "beta", "state", "reason", "run"]
-    assert "1 more combination of values: no other experiment than these" in err
+    assert "1 combination is the same experiment as another: run once" in err
     assert "time for 3 cells: unknown" in err
 
 

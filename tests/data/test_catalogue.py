@@ -132,3 +132,11 @@ def test_the_default_dataset_is_crema_d_where_it_is_prepared(tmp_path):
     assert catalogue.default_dataset(tmp_path) == "digits"
     prepare(catalogue.job("crema-d", tmp_path))
     assert catalogue.default_dataset(tmp_path) == "crema-d"
+
+
+def test_of_data_that_are_gone_it_is_said_where_they_lay(tmp_path):
+    lost = tmp_path / "lost"
+    with pytest.raises(
+        Misuse, match=rf"the run's data, mine, lay in {lost} and are there no more; there is no dataset"
+    ):
+        catalogue.store_of_run({"data": {"name": "mine", "path": str(lost)}})
