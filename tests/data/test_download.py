@@ -179,9 +179,14 @@ def test_when_it_is_interrupted_git_may_tidy_up(raw, calls, monkeypatch, tmp_pat
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        fetch(raw)
+    # A suite that was started in the background inherits that Ctrl-C is ignored, and so would the stand-in for git.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            fetch(raw)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert calls() == [*steps(raw), ["tidied up"]]
 
 
