@@ -144,14 +144,19 @@ def _others(name: str, groups: Sequence[Group]) -> list[str]:
     return [f"{name}: {count(runs, 'run')} with {'; '.join(texts[1:])} left out beside those with {texts[0]}"]
 
 
-def _strays(groups: Sequence[Group], dataset: str, wanted: Mapping[str, Mapping], found: Mapping) -> tuple[str, ...]:
-    """Of rows without runs: runs of their method that have other settings than the row."""
+def _strays(
+    groups: Sequence[Group], dataset: str, wanted: Mapping[str, Mapping], found: Mapping[str, Group]
+) -> tuple[str, ...]:
+    """Of rows without runs: runs of their method that have other settings than the row, and stand in no other one."""
     reasons: dict[str, int] = {}
+    shown_runs = {run.id for group in found.values() for run in group.runs}
     for name, settings in wanted.items():
         if name in found:
             continue
         telling = {key: settings[key] for key in _TELLING if key in settings}
         for group in groups:
+            if group.first.id in shown_runs:
+                continue
             several = group.first.dataset == dataset and len(group.first.modalities) > 1
             if several and all(_has(group, key, value) for key, value in telling.items()):
                 differing = [key for key, value in settings.items() if not _has(group, key, value)]

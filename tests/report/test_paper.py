@@ -266,3 +266,10 @@ def test_runs_of_a_rows_method_with_other_settings_are_named(tmp_path):
     chosen = paper.choose(study(2), groups(tmp_path), "digits")
     assert chosen.groups == {}
     assert chosen.notes == ("not the table's settings, so left out: 1 run of joint with epochs=10",)
+
+
+def test_runs_that_stand_in_one_row_are_no_strays_of_another(tmp_path):
+    """Joint with own losses has a row for the usual learning rate of the encoders, and one for another."""
+    make_row_run(tmp_path, 3, "joint*")
+    chosen = paper.choose(study(3), groups(tmp_path), "digits")
+    assert {*chosen.groups} == {"joint*"} and not chosen.notes
