@@ -20,6 +20,7 @@ class Part(StrEnum):
     whole = "whole"
     prepare = "prepare"
     reading = "reading"
+    around = "around"
     all = "all"
 
 
@@ -33,7 +34,7 @@ def bench(
         Part,
         typer.Option(
             help="steps: of every method; whole: trainings by g-blending, whose probes no step shows; prepare: from raw "
-            "files to a store; reading: batches from it."
+            "files to a store; reading: batches from it; around: evaluation, grids and tables beside a training."
         ),
     ] = Part.all,
     turns: Annotated[
@@ -85,3 +86,7 @@ def _measured(
         from inforeg_cli.benchmarks.data import bench_data
 
         yield from bench_data(parts, clips, turns or 3)
+    if Part.around in parts:
+        from inforeg_cli.benchmarks.around import bench_around
+
+        yield bench_around(turns or 3, device)

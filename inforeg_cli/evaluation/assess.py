@@ -7,6 +7,7 @@ from typing import Any
 
 from inforeg_cli.evaluation.dynamics import dynamics
 from inforeg_cli.evaluation.modalities import by_modality, probes
+from inforeg_cli.evaluation.passes import threads_of
 from inforeg_cli.evaluation.probe import Probe
 from inforeg_cli.evaluation.robustness import damage_curves
 from inforeg_cli.evaluation.scores import by_class, confusion, scores
@@ -36,7 +37,8 @@ class Assessment:
             "damage": self.damage,
             "dynamics": self.dynamics,
         }
-        return measures[name]()
+        with threads_of(self.subject.experiment):
+            return measures[name]()
 
     def accuracy(self) -> dict[str, Any]:
         predictions, classes = self.subject.predictions, self.subject.classes

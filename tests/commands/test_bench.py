@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from inforeg_cli.benchmarks import data, steps, whole
+from inforeg_cli.benchmarks import around, data, steps, whole
 from inforeg_cli.benchmarks.turns import Figures
 
 
@@ -20,6 +20,8 @@ def asked(monkeypatch):
     monkeypatch.setattr(steps, "bench_steps", lambda name, count, turns, device: table("steps", name, count, turns))
     monkeypatch.setattr(whole, "bench_whole", lambda count, turns, device: table("whole", count, turns))
 
+    monkeypatch.setattr(around, "bench_around", lambda turns, device: table("around", turns))
+
     def bench_data(parts, clips, turns):
         for part in ("prepare", "reading"):
             if part in parts:
@@ -34,7 +36,7 @@ def test_everything_by_default(inforeg, asked):
     assert code == 0 and "prepare" in out
     assert asked == [
         ("steps", "cnn", 2, 30), ("steps", "cnn", 3, 30), ("steps", "resnet18", 2, 30), ("steps", "resnet18", 3, 30),
-        ("whole", 2, 3), ("whole", 3, 3), ("prepare", 400, 3), ("reading", 400, 3),
+        ("whole", 2, 3), ("whole", 3, 3), ("prepare", 400, 3), ("reading", 400, 3), ("around", 3),
     ]  # fmt: skip
 
 
