@@ -68,7 +68,10 @@ class RunFolder:
 
         Raises Busy, and Misuse for a folder that holds something else than a run.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise Misuse(f"{self.path} is a file, no run's folder; choose another --name, or move it") from None
         if not (self.path / "config.json").is_file():
             own = {file for pattern in _FILES for file in self.path.glob(pattern)}
             if foreign := [file.name for file in self.path.iterdir() if file not in own and not _passing(file)]:
@@ -102,20 +105,21 @@ class RunFolder:
         return config
 
     def read_result(self) -> dict[str, Any]:
-        result = self._read("result.json")
+        mend = "remove it, and the run is finished again"
+        result = self._read("result.json", mend)
         if missing := _RESULT_KEYS - result.keys():
-            raise InforegError(f"{self.path / 'result.json'} is damaged: no {min(missing)}; train again with --force")
+            raise InforegError(f"{self.path / 'result.json'} is damaged; {mend} (no {min(missing)})")
         return result
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str, mend: str = "train again with --force") -> dict[str, Any]:
         try:
             value = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InforegError(f"{self.path} holds no {name}: it is no run, or one that never started") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InforegError(f"{self.path / name} is damaged ({error}); train again with --force") from None
+            raise InforegError(f"{self.path / name} is damaged; {mend} ({error})") from None
         if not isinstance(value, dict):
-            raise InforegError(f"{self.path / name} is damaged: it holds no table; train again with --force")
+            raise InforegError(f"{self.path / name} is damaged; {mend} (it holds no table)")
         return value
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -147,6 +151,8 @@ class RunFolder:
 
 def reason_of(error: Exception) -> str:
     """One line about what ended a run; the words of an error that nobody foresaw are of little use without its kind."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     foreseen = isinstance(error, InforegError | OSError)
     return first_line(error) if foreseen else f"{type(error).__name__}: {first_line(error)}"
 

@@ -124,7 +124,7 @@ class Tracker:
 
         if "MLFLOW_LOGGING_LEVEL" not in os.environ:
             for name in ("mlflow", "alembic"):
-                logging.getLogger(name).setLevel(logging.ERROR)
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # an error becomes one warning, see `_mirroring`
         database = _database(self._uri)
         lock = (database or self._runs_dir / "mlflow").with_suffix(".lock")
         lock.parent.mkdir(parents=True, exist_ok=True)

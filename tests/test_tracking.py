@@ -2,9 +2,11 @@ import math
 import os
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -210,6 +212,16 @@ def test_a_failure_in_mid_run_costs_one_warning(store, tmp_path, warnings):
     tracker.log_epoch(1, {"val.accuracy": 0.5})
     tracker.finish("FINISHED", {}, [tmp_path / "absent"])
     assert len(warnings) == 1
+
+
+def test_of_an_error_in_the_store_mlflow_itself_says_nothing(tmp_path, warnings, capfd):
+    runs = tmp_path / "runs"
+    tracker = track(runs, "failing")
+    with closing(sqlite3.connect(runs / "mlflow.db")) as database:
+        database.execute("DROP TABLE runs")
+        database.commit()
+    tracker.finish("FINISHED", {})
+    assert len(warnings) == 1 and "Traceback" not in capfd.readouterr().err
 
 
 def test_without_mlflow_there_is_one_warning(tmp_path, monkeypatch, warnings):

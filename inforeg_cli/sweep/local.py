@@ -5,6 +5,7 @@ for whatever reason: it saves what it is at, and ends.
 """
 
 import json
+import math
 import os
 import queue
 import signal
@@ -21,6 +22,7 @@ from multiprocessing import connection
 from inforeg_cli.engine.device import choose
 from inforeg_cli.engine.guard import StopRequest
 from inforeg_cli.errors import Misuse
+from inforeg_cli.naming import count
 from inforeg_cli.sweep.jobs import Event, Job
 from inforeg_cli.sweep.work import perform
 
@@ -43,15 +45,22 @@ class Local:
 
     @classmethod
     def of(cls, jobs: int | None = None, devices: Sequence[str] = (), per_device: int = 1) -> "Local":
-        """As ``--jobs``, ``--devices`` and ``--per-device`` say: without devices, `jobs` processes (one, if it is not
-        said) on whatever there is; else `per_device` on each, `jobs` at most. Raises Misuse for a device that is not
-        there."""
+        """As ``--jobs``, ``--devices`` and ``--per-device`` say: without devices, `jobs` processes, else `per_device`, on
+        whatever there is; with them `per_device` on each, `jobs` at most. Raises Misuse for a device that is not there,
+        and for more jobs than the devices take."""
         for what, number in (("--jobs", jobs), ("--per-device", per_device)):
             if number is not None and number < 1:
                 raise Misuse(f"{what} {number}: at least 1")
         for name in devices:
             choose(name)
-        slots = tuple(devices) * per_device if devices else ("auto",) * (jobs or 1)
+        if not devices:
+            return cls(("auto",) * (jobs or per_device))
+        slots = tuple(devices) * per_device
+        if jobs is not None and jobs > len(slots):
+            raise Misuse(
+                f"--jobs {jobs}: {count(len(devices), 'device')} with {per_device} each take {len(slots)} at once; "
+                f"add --per-device {math.ceil(jobs / len(devices))}"
+            )
         return cls(slots[:jobs])
 
     def crew(self) -> "_Crew":

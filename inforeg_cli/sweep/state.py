@@ -46,7 +46,8 @@ def _finished(text: str, folder: Path) -> State:
     try:
         return State("done", score=float(result["val"]["accuracy"]), seconds=float(result["seconds"]))
     except (KeyError, TypeError, ValueError):
-        return State("failed", reason=f"{folder / 'result.json'} is damaged; train it again with --force", at="")
+        reason = f"{folder / 'result.json'} is damaged; remove it, and the run is finished again"
+        return State("failed", reason=reason, at="")
 
 
 def _held(lock: Path) -> bool:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -140,10 +139,11 @@ class LiveTable(View):
         for name, cell in ledger.running.items():
             epoch = f"{cell.epoch} of {cell.epochs}" if cell.epochs else ""
             table.add_row(_plain(ledger.what(name)), "running", epoch, percent(cell.score), _plain(cell.where))
-        heading = f"[bold]{escape(self.sweep)}[/]  {_counts(ledger)}"
+        heading = Text(self.sweep, style="bold", overflow="ellipsis", no_wrap=True)
+        counts = _counts(ledger)
         if ledger.left and (seconds := ledger.seconds_left()) is not None:
-            heading += f"  about {duration(seconds)} left"
-        lines = [Text.from_markup(heading), table]
+            counts = f"about {duration(seconds)} left: {counts}"  # first, where a narrow terminal cuts nothing off
+        lines = [heading, _plain(counts), table]
         if best := ledger.best:
             lines.append(_plain(f"best on val so far: {ledger.what(best)}, {percent(ledger.done[best])}"))
         return Group(*lines)

@@ -1,11 +1,12 @@
 """What a worker does with a job, in whatever process it is: train the cell, and tell how it goes."""
 
+import gc
 import io
 import os
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def perform(job: Job, tell: Tell, stop: StopRequest) -> bool:
         tell(Event("busy", job.name, text=str(error)))
     except Exception as error:
         if trouble := _trouble(job):  # not the cell's fault, so it shall not count as failed
-            folder.forget_failure()
+            with suppress(OSError):  # it is the machine that is in trouble
+                folder.forget_failure()
             tell(Event("broken", job.name, text=trouble))
         else:
             tell(Event("failed", job.name, text=reason_of(error)))
@@ -61,6 +63,8 @@ def perform(job: Job, tell: Tell, stop: StopRequest) -> bool:
     else:
         tell(Event("done", job.name, score=outcome.result["val"]["accuracy"], ran=outcome.trained))
     finally:
+        # A training refers to itself: until its cycles are found, it keeps its model in memory and the data's files open.
+        gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()  # others share the device
     return True

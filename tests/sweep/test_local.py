@@ -32,6 +32,8 @@ def no_mlflow(tmp_path, monkeypatch):
     [
         ({}, ("auto",)),
         ({"jobs": 3}, ("auto",) * 3),
+        ({"per_device": 3}, ("auto",) * 3),
+        ({"jobs": 2, "per_device": 3}, ("auto",) * 2),
         ({"devices": ["cpu"], "per_device": 2}, ("cpu", "cpu")),
         ({"devices": ["cpu", "cpu"], "per_device": 2, "jobs": 3}, ("cpu",) * 3),
     ],
@@ -46,7 +48,13 @@ def test_several_a_device_go_round_the_devices(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"), [({"jobs": 0}, "--jobs 0"), ({"per_device": 0}, "--per-device 0"), ({"devices": ["gpu"]}, "gpu")]
+    ("asked", "said"),
+    [
+        ({"jobs": 0}, "--jobs 0"),
+        ({"per_device": 0}, "--per-device 0"),
+        ({"devices": ["gpu"]}, "gpu"),
+        ({"devices": ["cpu", "cpu"], "jobs": 5}, "2 devices with 1 each take 2 at once; add --per-device 3"),
+    ],
 )
 def test_slots_that_cannot_be(asked, said):
     with pytest.raises(Misuse, match=said):

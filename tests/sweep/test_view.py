@@ -1,5 +1,6 @@
 """What a sweep shows on a terminal and elsewhere, for few cells and for many."""
 
+import io
 import time
 
 import pytest
@@ -48,6 +49,20 @@ def test_the_table_shows_what_runs_what_ended_and_what_can_be_said_of_it_all(led
     rows = {line.split("seed ")[1][0]: line.split() for line in text.splitlines() if line.startswith("method")}
     assert rows["0"][-2:] == ["done", "81.5%"] and rows["1"][-4:] == ["failed", "out", "of", "memory"]
     assert rows["2"][4:] == ["running", "5", "of", "10", "50.0%", "worker", "1,", "cuda:0"]
+
+
+def test_a_narrow_terminal_cuts_off_neither_the_time_nor_the_counts(ledger):
+    """Drawn live on a console like the command's, which wraps nothing."""
+    screen = io.StringIO()
+    view = LiveTable(Console(file=screen, width=60, force_terminal=True, color_system=None, soft_wrap=True))
+    name = ledger.waiting.popleft()
+    ledger.done[name] = 0.5
+    ledger.ran.append(name)
+    ledger.begun = time.monotonic() - 60
+    view.begin("crema-d-method-lr-c75a0f84", ledger)
+    view.refresh()
+    view.end()
+    assert "about 5 min left" in screen.getvalue() and "6 cells, 1 done, 5 waiting" in screen.getvalue()
 
 
 def test_many_cells_take_few_lines(make_store, tmp_path, console):

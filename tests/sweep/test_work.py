@@ -1,5 +1,7 @@
 """A job in a worker: which data it takes, and what it says of what went wrong."""
 
+import errno
+import gc
 import json
 import shutil
 from dataclasses import replace
@@ -11,7 +13,7 @@ from cell_factory import SHORT, cell, held
 from inforeg_cli.data import catalogue
 from inforeg_cli.engine import fit, launch
 from inforeg_cli.engine.guard import StopRequest
-from inforeg_cli.errors import Misuse
+from inforeg_cli.errors import InforegError, Misuse
 from inforeg_cli.sweep import work
 from inforeg_cli.sweep.jobs import Event, Job
 from inforeg_cli.sweep.state import state_of
@@ -108,6 +110,60 @@ def test_the_machines_troubles_are_not_the_cells(job_of, monkeypatch):
     assert not (folder / "failure.json").exists()
     shutil.rmtree(job.runs)
     assert perform(job)[1][-1].kind == "broken" and not work.Path(job.runs).exists()
+
+
+def test_a_disk_that_can_only_be_read_leaves_the_process_alive(job_of, monkeypatch):
+    job = job_of()
+
+    def read_only(*args):
+        raise OSError(errno.EROFS, "Read-only file system", job.runs)
+
+    def failing(*args):
+        monkeypatch.setattr(work, "check_runs", lambda runs: (_ for _ in ()).throw(InforegError("read-only")))
+        monkeypatch.setattr(work.RunFolder, "forget_failure", read_only)
+        read_only()
+
+    monkeypatch.setattr(launch, "Training", failing)
+    assert perform(job)[1][-1] == Event("broken", job.name, text="read-only")
+
+
+def test_a_file_in_place_of_the_runs_folder_fails_that_cell_with_words(job_of):
+    job = job_of()
+    (work.Path(job.runs) / job.name).write_text("mine")
+    fine, told = perform(job)
+    assert fine and told[-1].kind == "failed" and f"{job.name} is a file" in told[-1].text
+
+
+def test_the_reason_of_a_systems_error_names_the_file_and_no_number(job_of):
+    job = job_of()
+    failure = work.Path(job.runs) / job.name / "failure.json"
+    failure.mkdir(parents=True)
+    text = perform(job)[1][-1].text
+    assert text.startswith(f"{failure}: ") and "Errno" not in text
+
+
+def test_a_damaged_result_says_what_mends_it(job_of):
+    job = job_of()
+    perform(job)
+    result = work.Path(job.runs) / job.name / "result.json"
+    written = json.loads(result.read_text())
+    for damaged in ("{", "[]", "{}"):
+        result.write_text(damaged)
+        assert "remove it" in perform(job)[1][-1].text and "remove it" in state_of(result.parents[1], job.name).reason
+    result.unlink()
+    assert perform(job)[1][-1].kind == "done" and json.loads(result.read_text())["test"] == written["test"]
+
+
+def test_a_cell_that_is_over_keeps_nothing_in_the_process(job_of):
+    gc.collect()
+    gc.disable()  # sooner or later it would come by on its own
+    try:
+        for job in (job_of(), job_of(seed=1), job_of(optimizer={"lr": 1e30})):
+            perform(job)
+            opened = [file.resolve() for file in work.Path("/proc/self/fd").iterdir()]
+            assert not [file for file in opened if file.is_relative_to(job.store_path)]
+    finally:
+        gc.enable()
 
 
 def test_data_is_found_by_its_digest(job_of, make_store, tmp_path):
