@@ -8,9 +8,8 @@ from typing import Any
 import filelock
 
 from inforeg_cli import __version__
-from inforeg_cli.data.store import file_digest
 from inforeg_cli.errors import InforegError
-from inforeg_cli.files import write_json
+from inforeg_cli.files import file_digest, write_json
 
 #: Raised when a number would change its meaning: evaluations of another format are made again, never shown.
 FORMAT = 1

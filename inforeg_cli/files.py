@@ -74,6 +74,12 @@ def digest(*parts: bytes | str) -> str:
     return state.hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def canonical_json(value: Any) -> str:
     """The same text for equal values: sorted keys, no spaces. What ids and digests are taken of."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

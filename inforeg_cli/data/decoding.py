@@ -15,8 +15,8 @@ from inforeg_cli.data import media
 from inforeg_cli.data.kinds import AudioSettings
 from inforeg_cli.data.media import MediaError, Unreadable
 from inforeg_cli.data.media.errors import NO_AUDIO
-from inforeg_cli.data.store import RAW, Encoded, Modality, file_digest
-from inforeg_cli.files import digest
+from inforeg_cli.data.store import RAW, Encoded, Modality
+from inforeg_cli.files import digest, file_digest
 from inforeg_cli.settings import Settings
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from inforeg_cli.errors import InforegError, Misuse
-from inforeg_cli.files import canonical_json, digest
+from inforeg_cli.files import canonical_json, digest, file_digest
 from inforeg_cli.naming import nearest
 
 FORMAT_VERSION = 2
@@ -275,12 +275,6 @@ class Store:
 def work_folder(path: Path) -> Path:
     """Where the store that shall stand at `path` lies while it is made."""
     return path.parent / f".{path.name}.work"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def content_digest(described: Mapping[str, Any], table: Mapping[str, list[str]]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 
 from inforeg_cli.data.decoding import Packed, pack
 from inforeg_cli.data.sources import Clip
-from inforeg_cli.data.store import FORMAT_VERSION, SPLITS, Encoded, Modality, content_digest, file_digest
-from inforeg_cli.files import folder_atomically, write_json
+from inforeg_cli.data.store import FORMAT_VERSION, SPLITS, Encoded, Modality, content_digest
+from inforeg_cli.files import file_digest, folder_atomically, write_json
 
 #: Clips of varying shape start at multiples of this, so that a view of any dtype is aligned.
 _ALIGNMENT = 8

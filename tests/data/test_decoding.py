@@ -11,8 +11,7 @@ from raw_factory import write_wav
 from inforeg_cli.data import decoding
 from inforeg_cli.data.decoding import Decoder, Task, decode, signature
 from inforeg_cli.data.preparing.report import Unusable
-from inforeg_cli.data.store import file_digest
-from inforeg_cli.files import digest
+from inforeg_cli.files import digest, file_digest
 
 DECODER = Decoder(DECODING, MODALITIES)
 

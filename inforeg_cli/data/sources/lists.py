@@ -9,9 +9,8 @@ from pathlib import Path
 
 from inforeg_cli.data.media import is_lfs_pointer
 from inforeg_cli.data.problems import Problems
-from inforeg_cli.data.store import file_digest
 from inforeg_cli.errors import Misuse
-from inforeg_cli.files import digest, write_atomically
+from inforeg_cli.files import digest, file_digest, write_atomically
 
 #: Seconds to wait for a server that says nothing.
 _PATIENCE = 5

@@ -6,9 +6,8 @@ from inforeg_cli.data.problems import Problems
 from inforeg_cli.data.recipe import ManifestRecipe
 from inforeg_cli.data.sources import Found, Scan
 from inforeg_cli.data.sources.table import read_table
-from inforeg_cli.data.store import file_digest
 from inforeg_cli.errors import Misuse
-from inforeg_cli.files import digest
+from inforeg_cli.files import digest, file_digest
 
 #: The split scheme's column, and its name where there is no such column and everything is carved.
 DEFAULT_SPLIT = "split"

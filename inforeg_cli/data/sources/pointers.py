@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from inforeg_cli.data.media.lfs import MOST_BYTES, is_lfs_pointer, pointer
 from inforeg_cli.data.parallel import threaded_map
-from inforeg_cli.data.store import file_digest
 from inforeg_cli.errors import InforegError
+from inforeg_cli.files import file_digest
 from inforeg_cli.naming import count
 
 #: Recordings named of many that differ.
