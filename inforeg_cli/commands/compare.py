@@ -50,7 +50,7 @@ def compare_runs(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="Also a column of what `inforeg evaluate` has kept, e.g. ece, nll, probe, shapley, imbalance, robustness.",
+            help="Also columns of what `inforeg evaluate` has kept, e.g. ece,nll,probe,shapley,imbalance,robustness.",
         ),
     ] = None,
     format: Annotated[Format, typer.Option(help="How tables are printed.")] = Format.rich,
@@ -67,7 +67,7 @@ def compare_runs(
     from inforeg_cli.report.searches import Searches, all_searches, tuned_tables
     from inforeg_cli.report.tables import comparison
 
-    names = list(dict.fromkeys(measure or ()))
+    names = list(dict.fromkeys(name.strip() for text in measure or () for name in text.split(",")))
     evaluated.check(names)
     runs_dir = paths.runs(runs)
     found = _of_dataset(_chosen(run, runs_dir), dataset)

@@ -115,3 +115,10 @@ def test_names_with_markup_are_printed_as_they_are(compare, runs_dir):
     printed, complaints = compare("runs", width=300)
     assert "[bold]odd: image + sound" in printed
     assert "[red]unfinished" in complaints
+
+
+def test_measures_are_asked_for_one_by_one_or_in_one_list(compare, runs_dir):
+    one = compare("runs", "--dataset", "mosi", "--measure", "ece", "--measure", "nll", "--format", "json")
+    assert compare("runs", "--dataset", "mosi", "--measure", "ece, nll", "--format", "json") == one
+    with pytest.raises(Misuse, match="did you mean 'ece'"):
+        compare("runs", "--measure", "nll,ecce")
