@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from inforeg_cli import studies
+from inforeg_cli.engine.evaluate import nested
 from inforeg_cli.settings import merge
 
 CLIPS, CLASSES = 200, 2
@@ -99,9 +100,13 @@ def make_row_run(
         "label": config["label"],
         "best_epoch": 20,
         "epoch_rule": "val",
-        "val": _nested(flat["best"]),
-        "test": _nested(flat["best"]),
-        "last": {"epoch": 39, "val": _nested(flat["last"]), "test": _nested(flat["last"])},
+        "val": {"loss": 0.5} | nested(flat["best"]),
+        "test": {"loss": 0.5} | nested(flat["best"]),
+        "last": {
+            "epoch": 39,
+            "val": {"loss": 0.5} | nested(flat["last"]),
+            "test": {"loss": 0.5} | nested(flat["last"]),
+        },
         "test_if_chosen_on_test": {"epoch": 17, **{key: flat["test-best"][key] for key in ("accuracy", "macro_f1")}},
         "open_epochs": {modality: [2, 3, 4] if regulated else [] for modality in modalities},
         "regulated_steps": dict.fromkeys(modalities, regulated),
@@ -139,14 +144,3 @@ def _said(accuracies: Mapping[str, float], start: int) -> tuple[pd.DataFrame, di
             f"{prefix}auroc": (rates[1] - rates[0] + 1) / 2,
         }
     return frame, scores
-
-
-def _nested(flat: Mapping[str, float]) -> dict[str, Any]:
-    tree: dict[str, Any] = {"loss": 0.5, "head": {}, "own_head": {}}
-    for name, value in flat.items():
-        *parents, leaf = name.split(".")
-        here = tree
-        for parent in parents:
-            here = here.setdefault(parent, {})
-        here[leaf] = value
-    return tree
